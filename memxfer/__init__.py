@@ -1,0 +1,78 @@
+"""memxfer moves the memories of AI agents between memory backends and proves what arrived.
+
+Everything an application needs is here; names load when they are first used, so that importing
+the package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from memxfer.config import Config, load_config
+    from memxfer.errors import MemxferError
+    from memxfer.migration import (
+        JobResult,
+        JobStatus,
+        Options,
+        StopSignal,
+        check,
+        diff,
+        failures,
+        list_jobs,
+        migrate,
+        resume,
+        status,
+    )
+    from memxfer.models import MemoryRecord, Scope
+    from memxfer.registry import register
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Config": "memxfer.config",
+    "JobResult": "memxfer.migration",
+    "JobStatus": "memxfer.migration",
+    "MemoryRecord": "memxfer.models",
+    "MemxferError": "memxfer.errors",
+    "Options": "memxfer.migration",
+    "Scope": "memxfer.models",
+    "StopSignal": "memxfer.migration",
+    "check": "memxfer.migration",
+    "diff": "memxfer.migration",
+    "failures": "memxfer.migration",
+    "list_jobs": "memxfer.migration",
+    "load_config": "memxfer.config",
+    "migrate": "memxfer.migration",
+    "register": "memxfer.registry",
+    "resume": "memxfer.migration",
+    "status": "memxfer.migration",
+}
+
+__all__ = [
+    "Config",
+    "JobResult",
+    "JobStatus",
+    "MemoryRecord",
+    "MemxferError",
+    "Options",
+    "Scope",
+    "StopSignal",
+    "__version__",
+    "check",
+    "diff",
+    "failures",
+    "list_jobs",
+    "load_config",
+    "migrate",
+    "register",
+    "resume",
+    "status",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'memxfer' has no attribute {name!r}")

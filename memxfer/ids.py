@@ -1,0 +1,158 @@
+"""Ids that are the same on every run: document keys, job ids, uuids of ids that are none.
+
+A document's key is made from the source's own identity, never from a connection's name, a job or
+the clock, so a second run, another machine or an app at run time writes the same key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import string
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from memxfer.errors import ConfigError, RecordError
+from memxfer.models import MemoryRecord, canonical_json
+
+__all__ = ["DEFAULT_TEMPLATE", "MAX_KEY", "KeyTemplate", "fingerprint", "job_id", "stable_uuid"]
+
+DEFAULT_TEMPLATE = "mx:{provider}:{namespace}:{id}"
+MAX_KEY = 200
+"""Longest key, in ASCII characters."""
+
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:memxfer:ids")
+_HASH_LENGTH = 32
+_SAFE = "-._~"
+
+_FIELDS: dict[str, Callable[[MemoryRecord], Any]] = {
+    "id": lambda record: record.id,
+    "user": lambda record: record.scope.user,
+    "agent": lambda record: record.scope.agent,
+    "app": lambda record: record.scope.app,
+    "session": lambda record: record.scope.session,
+    "conversation": lambda record: record.scope.session,
+    "tenant": lambda record: record.scope.tenant,
+    "index": lambda record: record.provenance.get("index"),
+}
+_STORE_FIELDS = frozenset({"provider", "namespace"})
+
+
+class KeyTemplate:
+    """Renders document keys: `mx:{provider}:{namespace}:{id}` and the like.
+
+    Values are percent-encoded, so a key splits at its colons again and is plain ASCII. A key longer
+    than `MAX_KEY` keeps its beginning and ends in `:sha256-` and 32 hex digits of the whole.
+
+    Args:
+        text: The template. Fields: `provider`, `namespace` (of the source store), `id`, `user`,
+            `agent`, `app`, `session` or `conversation`, `tenant`, and `index` where the source
+            stores a position.
+        provider: The source's provider name.
+        namespace: The source store's stable identity: a collection, project or database.
+
+    Raises:
+        ConfigError: The template is malformed, or names no field of a record.
+    """
+
+    def __init__(self, text: str, *, provider: str, namespace: str) -> None:
+        self.text = text
+        store = {"provider": _encode(provider), "namespace": _encode(namespace)}
+        self._pieces = _fill(_parse(text), store)
+
+    def key(self, record: MemoryRecord) -> str:
+        """Return the key of `record`: ASCII, at most `MAX_KEY` characters.
+
+        Raises:
+            RecordError: The record has no value for a field of the template (`code="no_key"`).
+        """
+        rendered = "".join(literal + self._value(field, record) for literal, field in self._pieces)
+        return _shorten(rendered)
+
+    def _value(self, field: str | None, record: MemoryRecord) -> str:
+        if field is None:
+            return ""
+        value = _FIELDS[field](record)
+        if value is None or value == "":
+            raise RecordError(
+                f"the key template {self.text!r} needs {{{field}}}, which this record does not have; "
+                "set another document_id template on the target connection",
+                code="no_key",
+            )
+        return _encode(str(value))
+
+
+def _parse(text: str) -> list[tuple[str, str | None]]:
+    try:
+        parsed = [(literal, field) for literal, field, _, _ in string.Formatter().parse(text)]
+    except ValueError as error:
+        raise ConfigError(f"document_id template {text!r} is malformed: {error}") from error
+    known = _FIELDS.keys() | _STORE_FIELDS
+    for literal, field in parsed:
+        if field is not None and field not in known:
+            raise ConfigError(
+                f"document_id template {text!r} has an unknown field {{{field}}}; "
+                f"known: {', '.join(sorted(known))}"
+            )
+        if not literal.isascii():
+            raise ConfigError(f"document_id template {text!r} has characters outside ASCII")
+    if not any(field in _FIELDS for _, field in parsed):
+        raise ConfigError(f"document_id template {text!r} gives every record the same key; add {{id}}")
+    return parsed
+
+
+def _fill(pieces: list[tuple[str, str | None]], store: Mapping[str, str]) -> list[tuple[str, str | None]]:
+    """Write the store's fields into the literals: they are the same for every record."""
+    filled: list[tuple[str, str | None]] = []
+    literal = ""
+    for text, field in pieces:
+        literal += text
+        if field is not None and field in store:
+            literal += store[field]
+        else:
+            filled.append((literal, field))
+            literal = ""
+    return [*filled, (literal, None)] if literal else filled
+
+
+_is_safe = re.compile(r"[A-Za-z0-9._~-]*").fullmatch
+
+
+def _encode(value: str) -> str:
+    if _is_safe(value):
+        return value
+    return quote(value, safe=_SAFE, errors="surrogatepass")
+
+
+def _shorten(key: str) -> str:
+    if len(key) <= MAX_KEY:
+        return key
+    tail = ":sha256-" + hashlib.sha256(key.encode()).hexdigest()[:_HASH_LENGTH]
+    head = re.sub(r"%[0-9A-F]?$", "", key[: MAX_KEY - len(tail)])
+    return head + tail
+
+
+def stable_uuid(*parts: str) -> str:
+    """Return the uuid5 of `parts`: the same parts give the same uuid, on every machine."""
+    return str(uuid.uuid5(_NAMESPACE, "\x00".join(parts)))
+
+
+def job_id(source: str, target: str, *, at: datetime, token: Callable[[], str]) -> str:
+    """Return a readable id for a new job: `old-to-new-20260131-120000-x7k2`.
+
+    Args:
+        source: Name of the source connection.
+        target: Name of the target connection.
+        at: Now, in UTC.
+        token: Gives a few random letters, so that two jobs of one second differ.
+    """
+    names = "-to-".join(re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:24] for name in (source, target))
+    return f"{names}-{at:%Y%m%d-%H%M%S}-{token()}"
+
+
+def fingerprint(parts: Mapping[str, Any]) -> str:
+    """Return 32 hex digits that change when any of `parts` (JSON values) does."""
+    return hashlib.sha256(canonical_json(dict(parts))).hexdigest()[:_HASH_LENGTH]

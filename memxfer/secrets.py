@@ -1,0 +1,59 @@
+"""Secret references: `env:NAME`, `file:PATH`.
+
+A configuration names where a key is, never the key. Each scheme is one function of `SCHEMES`, so
+another vault is one more entry.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from memxfer.errors import SecretError
+
+__all__ = ["SCHEMES", "is_reference", "resolve"]
+
+
+def _from_environment(name: str) -> str:
+    value = os.environ.get(name)
+    if not value:
+        raise SecretError(
+            f"the environment variable {name} is not set; set it, or change the reference env:{name}"
+        )
+    return value
+
+
+def _from_file(path: str) -> str:
+    try:
+        value = Path(path).expanduser().read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SecretError(f"the secret file {path} cannot be read: {type(error).__name__}") from error
+    if not value:
+        raise SecretError(f"the secret file {path} is empty")
+    return value
+
+
+SCHEMES: dict[str, Callable[[str], str]] = {"env": _from_environment, "file": _from_file}
+"""How each kind of reference is resolved, by what stands before its colon."""
+
+_PLANNED = frozenset({"keyring", "aws-sm", "aws-ssm", "gcp-sm", "azure-kv", "vault"})
+
+
+def is_reference(text: str) -> bool:
+    """Tell whether `text` is a reference and not the secret itself."""
+    return text.partition(":")[0] in SCHEMES.keys() | _PLANNED and ":" in text
+
+
+def resolve(text: str) -> str:
+    """Return the secret `text` refers to; text that is no reference comes back as it is.
+
+    Raises:
+        SecretError: Nothing is there, or the scheme is not supported. The secret is never quoted.
+    """
+    scheme, colon, rest = text.partition(":")
+    if colon and scheme in SCHEMES:
+        return SCHEMES[scheme](rest)
+    if colon and scheme in _PLANNED:
+        raise SecretError(f"secrets from {scheme}: are not supported yet; use env:NAME or file:PATH")
+    return text

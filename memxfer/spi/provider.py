@@ -1,0 +1,313 @@
+"""The contract between the core and a backend.
+
+Public methods check readiness and shape, isolate bad rows and keep the promises of this module's
+docstrings; authors fill in the methods that begin with an underscore. A source fills `_read_page`
+and `_decode`, a target `_prepare` and `_write`, and each may add the protocols of
+`memxfer.spi.protocols`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, Generic, TypeVar
+
+import msgspec
+
+from memxfer.capabilities import Capabilities
+from memxfer.errors import ConfigError, ProviderError, RecordError, UnsupportedOperationError
+from memxfer.models import MemoryRecord, content_hash, sanitise_record
+from memxfer.spi.clock import Clock, SystemClock
+from memxfer.spi.protocols import SupportsPartitions
+from memxfer.spi.reading import Defect, Page, Partition, RawPage
+from memxfer.spi.settings import ConnectionConfig
+from memxfer.spi.writing import Document, Prepared, Refused, WriteReceipt
+
+__all__ = ["BackendInfo", "ConfigT", "MemoryProvider", "Role", "StoreIdentity"]
+
+ConfigT = TypeVar("ConfigT", bound=ConnectionConfig)
+
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    msgspec.MsgspecError,
+)
+
+
+class Role(StrEnum):
+    """What a connection is opened for."""
+
+    SOURCE = "source"
+    TARGET = "target"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreIdentity:
+    """Which store this is, on whatever machine and under whatever connection name.
+
+    Attributes:
+        provider: The provider's name.
+        namespace: A collection, project, database or instance; part of every document key.
+    """
+
+    provider: str
+    namespace: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackendInfo:
+    """What the preflight found, for people.
+
+    Attributes:
+        summary: One line, `"Synap instance inst_0123456789abcdef, B2B"`.
+        warnings: What the user should know before moving data.
+        details: More facts, name to value; never a secret.
+    """
+
+    summary: str
+    warnings: tuple[str, ...] = ()
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+class MemoryProvider(ABC, Generic[ConfigT]):
+    """A memory backend.
+
+    Providers never sleep, retry, read configuration files or import each other: they classify what
+    happened with the errors of `memxfer.errors`, and the engine decides.
+
+    Attributes:
+        name: The provider's name in configuration and keys.
+        summary: One line for `memxfer providers list`.
+        config_model: The model of its connection block.
+        config: The connection's settings.
+        clock: Where the provider takes the time from.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    config_model: ClassVar[type[ConnectionConfig]]
+
+    def __init__(self, config: ConfigT, *, clock: Clock | None = None) -> None:
+        self.config = config
+        self.clock: Clock = clock or SystemClock()
+        self.role: Role | None = None
+
+    # -- life ---------------------------------------------------------------------------------
+
+    async def connect(self, role: Role) -> BackendInfo:
+        """Open the store and prove that it answers and that the key is good. Idempotent.
+
+        Raises:
+            ConfigError: A path or setting is wrong; the message names it.
+            AuthError: The key is refused.
+            NotReadyError: The backend is still being set up.
+            UnavailableError: Nobody answers.
+            ProviderNotInstalledError: The vendor SDK is missing.
+        """
+        if role is Role.SOURCE and not self.is_source():
+            raise UnsupportedOperationError(
+                f"{self.name} cannot be read from; it is a target only", provider=self.name
+            )
+        if role is Role.TARGET and not self.is_target():
+            raise UnsupportedOperationError(
+                f"{self.name} cannot be written to; it is a source only", provider=self.name
+            )
+        info = await self._connect(role)
+        self.role = role
+        return info
+
+    async def aclose(self) -> None:
+        """Release everything. Idempotent; never raises for a store that is gone."""
+        self.role = None
+        await self._aclose()
+
+    async def begin(self, source: StoreIdentity) -> None:
+        """Tell a target where its records will come from: called before the first write. Idempotent."""
+        self._check_ready(Role.TARGET)
+        await self._begin(source)
+
+    async def finish(self) -> None:
+        """Make what was written complete: called once all receipts of a job are durable. Idempotent."""
+        self._check_ready(Role.TARGET)
+        await self._finish()
+
+    @abstractmethod
+    def capabilities(self) -> Capabilities:
+        """Return what this instance can keep. Pure: no I/O."""
+
+    @abstractmethod
+    def store(self) -> StoreIdentity:
+        """Return which store this is. Only after `connect`."""
+
+    @classmethod
+    def from_location(cls, location: str) -> dict[str, Any]:
+        """Return the settings that `PROVIDER:LOCATION` stands for.
+
+        Raises:
+            ConfigError: The provider is not file-like and takes no location.
+        """
+        raise ConfigError(
+            f"{cls.name}:{location} names no connection: {cls.name} takes no location; "
+            "write a [connections.NAME] block and use its name"
+        )
+
+    @classmethod
+    def is_source(cls) -> bool:
+        """Tell whether records can be read from it."""
+        return cls._read_page is not MemoryProvider._read_page
+
+    @classmethod
+    def is_target(cls) -> bool:
+        """Tell whether documents can be written to it."""
+        return cls._write is not MemoryProvider._write
+
+    # -- reading ------------------------------------------------------------------------------
+
+    async def list_partitions(self) -> AsyncIterator[Partition]:
+        """Give the slices of the store; one slice, `all`, where it does not split."""
+        self._check_ready(Role.SOURCE)
+        if isinstance(self, SupportsPartitions):
+            async for partition in self.partitions():
+                yield partition
+        else:
+            yield Partition(name="all")
+
+    async def read_page(self, partition: Partition, cursor: str | None, limit: int) -> Page:
+        """Read one page of a partition.
+
+        Args:
+            partition: One of `list_partitions()`.
+            cursor: `None` for the first page, else `next_cursor` of the page before, also from
+                another process.
+            limit: Most rows wanted; the provider's `paging.max_page` bounds it.
+
+        Returns:
+            A page. A row that does not decode is a `Defect`, and never costs its page.
+
+        Raises:
+            CursorExpiredError: List the partition again from its start.
+            TransientError, FatalError: As classified.
+        """
+        self._check_ready(Role.SOURCE)
+        raw = await self._read_page(partition, cursor, limit)
+        records: list[MemoryRecord] = []
+        defects: list[Defect] = []
+        ignored = 0
+        for row in raw.rows:
+            try:
+                record = self._decode(row, partition)
+                if record is None:
+                    ignored += 1
+                else:
+                    records.append(sanitise_record(record))
+            except (*_UNREADABLE, RecordError) as error:
+                defects.append(self._defect(row, error))
+        return Page(records, raw.next_cursor, raw.total, ignored, defects)
+
+    def _defect(self, row: Any, error: Exception) -> Defect:
+        if not isinstance(error, RecordError):
+            # Only the error's type: its text may quote the memory.
+            reason = f"the row cannot be read as a memory ({type(error).__name__})"
+            error = RecordError(reason, provider=self.name, operation="read", code="unreadable")
+        return Defect(self._row_id(row), error)
+
+    # -- writing ------------------------------------------------------------------------------
+
+    def prepare(self, record: MemoryRecord, key: str, envelope: Mapping[str, Any]) -> Prepared:
+        """Turn a record into what the target stores, or say why not. Pure: no I/O.
+
+        Args:
+            record: The record.
+            key: Its document key.
+            envelope: What the target cannot hold natively, ready for the reserved key `memxfer`;
+                empty when nothing has to be enveloped.
+        """
+        self._check_ready(Role.TARGET)
+        try:
+            prepared = self._prepare(record, key, envelope)
+        except RecordError as error:
+            return Refused(error)
+        if isinstance(prepared, Document) and not prepared.hash:
+            return Document(
+                key=prepared.key,
+                record_id=prepared.record_id,
+                body=prepared.body,
+                size=prepared.size,
+                scope=prepared.scope,
+                hash=content_hash(record),
+                changes=prepared.changes,
+            )
+        return prepared
+
+    async def write(self, batch: Sequence[Document]) -> list[WriteReceipt]:
+        """Send one batch in one request.
+
+        Returns:
+            One receipt per document, in order. Whatever happened after bytes were sent, short of a
+            clear refusal, is a receipt: `UNKNOWN` where it cannot be told.
+
+        Raises:
+            RateLimitedError, UnavailableError: Certainly nothing was stored; send it again later.
+            AuthError, QuotaExceededError: Certainly nothing was stored; the job pauses.
+            BatchRefusedError: Certainly nothing was stored, for some of the documents; the engine
+                halves the batch until it finds them.
+        """
+        self._check_ready(Role.TARGET)
+        receipts = await self._write(batch)
+        if len(receipts) != len(batch):
+            raise ProviderError(
+                f"{self.name} gave {len(receipts)} receipts for {len(batch)} documents: a bug of its",
+                provider=self.name,
+                operation="write",
+            )
+        return receipts
+
+    # -- for authors --------------------------------------------------------------------------
+
+    @abstractmethod
+    async def _connect(self, role: Role) -> BackendInfo:
+        """Open the store; see `connect`."""
+
+    @abstractmethod
+    async def _aclose(self) -> None:
+        """Release everything; may be called twice, or without a `_connect`."""
+
+    async def _begin(self, source: StoreIdentity) -> None:
+        """Note where the records come from; see `begin`."""
+
+    async def _finish(self) -> None:
+        """Complete what was written; see `finish`."""
+
+    async def _read_page(self, partition: Partition, cursor: str | None, limit: int) -> RawPage:
+        """Fetch one page of rows; see `read_page`."""
+        raise UnsupportedOperationError(f"{self.name} cannot be read from", provider=self.name)
+
+    def _decode(self, row: Any, partition: Partition) -> MemoryRecord | None:
+        """Turn one row into a record, `None` if it is no memory. May raise `ValueError` and the like."""
+        raise UnsupportedOperationError(f"{self.name} cannot be read from", provider=self.name)
+
+    def _row_id(self, row: Any) -> str | None:
+        """Return the id of a row that did not decode, where it can be told."""
+        del row
+        return None
+
+    def _prepare(self, record: MemoryRecord, key: str, envelope: Mapping[str, Any]) -> Prepared:
+        """Map one record; see `prepare`. Raise `RecordError` for what can never be stored."""
+        raise UnsupportedOperationError(f"{self.name} cannot be written to", provider=self.name)
+
+    async def _write(self, batch: Sequence[Document]) -> list[WriteReceipt]:
+        """Send one batch; see `write`."""
+        raise UnsupportedOperationError(f"{self.name} cannot be written to", provider=self.name)
+
+    def _check_ready(self, role: Role) -> None:
+        if self.role is not role:
+            raise ProviderError(
+                f"{self.name} is not connected as a {role.value}; call connect(Role.{role.name}) first",
+                provider=self.name,
+            )

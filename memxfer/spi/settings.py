@@ -1,0 +1,70 @@
+"""What a connection in `memxfer.toml` can say; every provider's `config` extends one of these."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+
+from memxfer.ids import DEFAULT_TEMPLATE
+
+__all__ = ["ConnectionConfig", "RemoteConfig", "RetrySettings", "Timeouts"]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Timeouts(_Settings):
+    """Seconds a remote call may take."""
+
+    connect: float = Field(5.0, gt=0, description="seconds to open a connection")
+    read: float = Field(60.0, gt=0, description="seconds without a byte of the answer")
+    write: float = Field(30.0, gt=0, description="seconds without sending a byte")
+
+
+class RetrySettings(_Settings):
+    """How long a call that failed for now is tried again."""
+
+    attempts: int = Field(
+        8, ge=1, description="tries of one call, the first included; refusals with 429 do not count"
+    )
+    backoff: float = Field(0.5, gt=0, description="seconds before the second try; doubles, with jitter")
+    backoff_max: float = Field(30.0, gt=0, description="longest wait between two tries, in seconds")
+
+
+class ConnectionConfig(_Settings):
+    """The part of a connection that every provider has."""
+
+    provider: str = Field(description="name of the provider, or my_module:MyProvider")
+    document_id: str = Field(
+        DEFAULT_TEMPLATE, description="template of the keys of documents written to this connection"
+    )
+    batch_size: int | None = Field(
+        None, ge=1, description="documents per write; default: the most the target takes"
+    )
+    page_size: int | None = Field(
+        None, ge=1, description="records per read; default: the most the source gives"
+    )
+    max_rate: float | None = Field(None, gt=0, description="most requests per second to this connection")
+    quota_share: float = Field(
+        0.7, gt=0, le=1, description="share of the backend's rate limit that memxfer may use"
+    )
+    retry: RetrySettings = Field(RetrySettings(), description="tries and waits after failures")
+    allow_empty: bool = Field(False, description="a source without a single record is not an error")
+
+
+def _no_trailing_slash(url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("must start with http:// or https://")
+    return url.rstrip("/")
+
+
+class RemoteConfig(ConnectionConfig):
+    """A backend across the network."""
+
+    api_key: SecretStr = Field(description="the key, best as a reference: env:NAME or file:PATH")
+    base_url: Annotated[str, AfterValidator(_no_trailing_slash)] | None = Field(
+        None, description="address of the service; default: the vendor's"
+    )
+    timeouts: Timeouts = Field(Timeouts(), description="seconds for connect, read, write")

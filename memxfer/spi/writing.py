@@ -1,0 +1,135 @@
+"""What a target takes: documents in batches; and what it answers: one receipt per document."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from memxfer.errors import ProviderError, RecordError
+
+__all__ = [
+    "Document",
+    "IngestState",
+    "IngestStatus",
+    "Outcome",
+    "Prepared",
+    "Refused",
+    "Skipped",
+    "WriteReceipt",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One thing to be stored in the target.
+
+    Attributes:
+        key: The stable key; the target's own id where it takes one.
+        record_id: The source's id of the record it was made from.
+        body: The provider's wire form; opaque to everybody else.
+        size: Bytes of `body` on the wire, near enough to bound memory and requests.
+        scope: Name of the target scope it lands in, `"user"`; for histograms.
+        hash: 16 bytes that change when the record does.
+        changes: What this document alters or leaves out beyond what the target's capabilities say,
+            as short stable words: `"nul_replaced"`, `"envelope_dropped"`. Never silent: they are
+            counted, and the record's original belongs in the residue.
+    """
+
+    key: str
+    record_id: str
+    body: Any
+    size: int
+    scope: str
+    hash: bytes = b""
+    changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """The record is left out because the user decided so.
+
+    Attributes:
+        reason: A short stable word, `"unscoped"`.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The record cannot be written.
+
+    Attributes:
+        error: Why; its `code` is a short stable word.
+        remedies: The config lines or flags, one of which would settle it. Given when a decision is
+            missing (then the job does not start), empty when the record can never be stored.
+    """
+
+    error: RecordError
+    remedies: tuple[str, ...] = ()
+
+
+Prepared = Document | Skipped | Refused
+"""What becomes of one record before anything is sent."""
+
+
+class Outcome(StrEnum):
+    """What the target did with one document."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    PRESENT = "present"
+    """It held the document already and kept what it had."""
+    PENDING = "pending"
+    """Accepted, not stored yet; poll `ingestion_id`."""
+    REJECTED = "rejected"
+    """Refused for good; `error.code == "duplicate"` when the key exists already."""
+    UNKNOWN = "unknown"
+    """It may have happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteReceipt:
+    """The fate of one document in one write.
+
+    Attributes:
+        outcome: What happened.
+        target_ids: Ids of what the target stored for it.
+        ingestion_id: Handle to ask for its progress, when `PENDING`.
+        error: Why it was rejected, or why its fate is unknown.
+        correlation_id: The backend's id of the request.
+    """
+
+    outcome: Outcome
+    target_ids: tuple[str, ...] = ()
+    ingestion_id: str | None = None
+    error: ProviderError | None = None
+    correlation_id: str | None = None
+
+
+class IngestState(StrEnum):
+    """How far the target has come with an accepted document."""
+
+    PROCESSING = "processing"
+    STORED = "stored"
+    FAILED = "failed"
+    GONE = "gone"
+    """The target does not know the ingestion id any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class IngestStatus:
+    """Progress of one accepted document.
+
+    Attributes:
+        state: How far it is.
+        target_ids: What was made of it so far; may be empty even when `STORED`.
+        error: Why it failed, when it did.
+        partial: Stored, but the target reports that part of it failed.
+    """
+
+    state: IngestState
+    target_ids: tuple[str, ...] = ()
+    error: ProviderError | None = None
+    partial: bool = False

@@ -1,0 +1,37 @@
+"""memxfer's own archive: a folder with a manifest and parts of gzipped JSON lines, one record a line.
+
+```
+backup/
+  manifest.json                what it holds, and the sha256 of every sealed part
+  records/part-00001.jsonl.gz  lines {"key": ..., "record": {...}}; never changed once sealed
+  records/part-00001.superseded  numbers of lines that no longer count, where there are any
+  index.sqlite                 where each key lies; derived, may be deleted
+```
+"""
+
+from memxfer.archive.line import MAX_LINE, ArchivedRecord, decode_line, encode_line
+from memxfer.archive.manifest import VERSION, Manifest, Origin, PartEntry, read_manifest
+from memxfer.archive.reader import ArchivePart, ArchiveReader
+from memxfer.archive.stream import START, PartStream, Place
+from memxfer.archive.writer import Appended, ArchiveWriter, create_archive, plan_archive
+
+__all__ = [
+    "MAX_LINE",
+    "START",
+    "VERSION",
+    "Appended",
+    "ArchivePart",
+    "ArchiveReader",
+    "ArchiveWriter",
+    "ArchivedRecord",
+    "Manifest",
+    "Origin",
+    "PartEntry",
+    "PartStream",
+    "Place",
+    "create_archive",
+    "decode_line",
+    "encode_line",
+    "plan_archive",
+    "read_manifest",
+]

@@ -1,0 +1,223 @@
+"""The vendor's SDK as a client: everything it does by itself switched off, its answers read from the wire."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import httpx
+import msgspec
+
+from memxfer.spi import AmbiguousError, ProviderError, ProviderNotInstalledError, UnavailableError
+from memxfer.transport import classify, open_client
+from memxfer_synap.client.answers import NAME, Answer, read_batch, read_job, refusal
+from memxfer_synap.client.port import BatchAnswer, Job, Row, SynapClient, SynapDocument, WhoAmI
+from memxfer_synap.client.recording import Recording, observe, recording
+from memxfer_synap.client.sdk_errors import from_sdk, unsent
+from memxfer_synap.config import SynapConfig
+
+__all__ = ["SdkSynapClient", "open_sdk_client"]
+
+_INSTANCE_ID = re.compile(r"inst_[0-9a-fA-F]{16}")
+_OK = (200, 204)
+_NOT_FOUND = 404
+
+
+async def open_sdk_client(config: SynapConfig, whoami: WhoAmI, *, now: Callable[[], datetime]) -> SynapClient:
+    """Build and silence the vendor's SDK.
+
+    Retries and the disk cache are off by configuration. Telemetry and the heartbeat have no setting
+    in 0.6.9: the objects that do them are stopped. `_force_new`, because a second SDK of one process
+    would quietly be the first one, with its address and key.
+
+    Args:
+        config: The connection's settings.
+        whoami: What the preflight found.
+        now: Gives the time of day.
+
+    Raises:
+        ProviderNotInstalledError: `maximem-synap` is not installed.
+        ProviderError: The SDK does not start.
+    """
+    vendor = _import_sdk()
+    limits = config.timeouts
+    sdk = vendor.MaximemSynapSDK(
+        instance_id=whoami.instance_id if _INSTANCE_ID.fullmatch(whoami.instance_id) else "",
+        api_key=config.api_key.get_secret_value(),
+        config=vendor.SDKConfig(
+            api_base_url=config.url,
+            cache_backend=None,
+            retry_policy=None,
+            history_search_model=None,
+            timeouts=vendor.TimeoutConfig(connect=limits.connect, read=limits.read, write=limits.write),
+        ),
+        _force_new=True,
+    )
+    try:
+        await sdk.initialize()
+    except vendor.SynapError as error:
+        raise from_sdk(error, operation="connect", is_write=False, now=now()) from error
+    _silence(sdk)
+    return SdkSynapClient(sdk, sees_wire=_send_through(sdk, config), now=now)
+
+
+def _import_sdk() -> Any:
+    try:
+        import maximem_synap
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "maximem_synap":
+            raise
+        raise ProviderNotInstalledError(
+            "the Synap SDK is not installed: pip install 'memxfer[synap]', "
+            'or set transport = "http" on the connection, which needs none'
+        ) from error
+    return maximem_synap
+
+
+def _silence(sdk: Any) -> None:
+    """Stop telemetry and heartbeat; private parts of 0.6.9, left alone where they are missing."""
+    collector = getattr(sdk, "_telemetry_collector", None)
+    if collector is not None:
+        collector.enabled = False
+        _cancel(getattr(collector, "_flush_task", None))
+        queued = getattr(collector, "_queue", None)
+        if queued is not None:
+            queued.clear()
+    transport = getattr(sdk, "_http_transport", None)
+    if transport is None:
+        return
+    transport.telemetry_callback = None
+    # On this object, not on its class: other SDKs of the process are not ours to change.
+    transport._heartbeat_interval = 0  # noqa: SLF001 - 0.6.9 offers no setting
+    for task in getattr(transport, "_heartbeat_tasks", {}).values():
+        _cancel(task)
+
+
+def _cancel(task: Any) -> None:
+    if task is not None:
+        task.cancel()
+
+
+def _send_through(sdk: Any, config: SynapConfig) -> bool:
+    """Give the SDK our client, where it takes one; return whether it does.
+
+    `HTTPTransport._client` is a property with a setter in 0.6.9: the client set there serves every
+    request, and the SDK closes it at shutdown.
+    """
+    transport = getattr(sdk, "_http_transport", None)
+    slot = getattr(type(transport), "_client", None)
+    if not isinstance(slot, property) or slot.fset is None:
+        return False
+    client: httpx.AsyncClient = open_client(config.url, timeouts=config.timeouts, observe=observe)
+    slot.fset(transport, client)
+    return True
+
+
+class SdkSynapClient:
+    """A `SynapClient` over `MaximemSynapSDK`.
+
+    Args:
+        sdk: Initialised and silenced.
+        sees_wire: Whether its exchanges can be observed.
+        now: Gives the time of day.
+    """
+
+    def __init__(self, sdk: Any, *, sees_wire: bool, now: Callable[[], datetime]) -> None:
+        self._sdk = sdk
+        self._sees_wire = sees_wire
+        self._now = now
+
+    async def create_batch(self, documents: Sequence[SynapDocument]) -> BatchAnswer:
+        """Hand in the documents by `memories.batch_create`; see `SynapClient`."""
+        fields = [msgspec.structs.asdict(document) for document in documents]
+        found, answer = await self._call(
+            "write", lambda: self._sdk.memories.batch_create(fields), is_write=True
+        )
+        return read_batch(answer) if answer else _batch(found)
+
+    async def job(self, ingestion_id: str) -> Job | None:
+        """Return one document's progress by `memories.status`; see `SynapClient`."""
+        found, answer = await self._call(
+            "ingest_status", lambda: self._sdk.memories.status(ingestion_id), absent=True
+        )
+        if answer is not None:
+            return None if answer.status == _NOT_FOUND else read_job(answer)
+        return None if found is None else _job(found)
+
+    async def delete(self, memory_id: str) -> bool:
+        """Delete by `memories.delete`; see `SynapClient`."""
+        found, answer = await self._call("delete", lambda: self._sdk.memories.delete(memory_id), absent=True)
+        return answer.status != _NOT_FOUND if answer else found is not None
+
+    async def aclose(self) -> None:
+        """Shut the SDK down; it closes our client with it."""
+        with contextlib.suppress(Exception):  # closing must not hide what the job found out
+            await self._sdk.shutdown()
+
+    async def _call(
+        self,
+        operation: str,
+        call: Callable[[], Awaitable[Any]],
+        *,
+        is_write: bool = False,
+        absent: bool = False,
+    ) -> tuple[Any, Answer | None]:
+        """Call the SDK; return what it made of the answer, and the answer as it came.
+
+        A complete success counts even where the SDK choked on it: the batch was accepted.
+        """
+        found, failure = None, None
+        with recording() as wire:
+            try:
+                found = await call()
+            except Exception as error:  # noqa: BLE001 - after a send, whatever it is must become a receipt
+                failure = error
+        answer = wire.answer(operation, getattr(failure, "correlation_id", None))
+        if failure is None and (answer is not None or not self._sees_wire):
+            return found, answer
+        if answer is not None and (answer.status in _OK or (absent and answer.status == _NOT_FOUND)):
+            return found, answer
+        meaning = self._translated(failure, wire, answer, operation, is_write)
+        if absent and meaning.code == "not_found":
+            return None, None
+        raise meaning from failure
+
+    def _translated(
+        self,
+        failure: Exception | None,
+        wire: Recording,
+        answer: Answer | None,
+        operation: str,
+        is_write: bool,
+    ) -> ProviderError:
+        if answer is not None:
+            return refusal(answer, is_write=is_write, now=self._now())
+        if wire.error is not None:
+            return classify(wire.error, is_write=is_write, provider=NAME, operation=operation)
+        if wire.response is not None or failure is None:
+            return _cut_off(operation, is_write)
+        if self._sees_wire:
+            return unsent(failure, operation=operation, is_write=is_write)
+        return from_sdk(failure, operation=operation, is_write=is_write, now=self._now())
+
+
+def _cut_off(operation: str, is_write: bool) -> ProviderError:
+    kind = AmbiguousError if is_write else UnavailableError
+    return kind("synap's answer was cut off", provider=NAME, operation=operation, code="no_answer")
+
+
+def _batch(found: Any) -> BatchAnswer:
+    """Read the SDK's own `BatchCreateResponse`."""
+    rows = tuple(
+        Row(row.document_id, str(row.ingestion_id), str(row.status), row.error_message)
+        for row in found.results
+    )
+    return BatchAnswer(rows, None)
+
+
+def _job(found: Any) -> Job:
+    """Read the SDK's own `MemoryStatusResponse`."""
+    return Job(str(found.status), tuple(found.memory_ids), found.error_message or "", None)

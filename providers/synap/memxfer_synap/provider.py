@@ -1,0 +1,228 @@
+"""Synap as a target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from memxfer.spi import (
+    AmbiguousError,
+    BackendInfo,
+    BatchRefusedError,
+    Capabilities,
+    ConfigError,
+    Document,
+    IngestState,
+    IngestStatus,
+    MemoryProvider,
+    MemoryRecord,
+    Outcome,
+    Prepared,
+    ProviderError,
+    RecordError,
+    Role,
+    StoreIdentity,
+    WriteReceipt,
+)
+from memxfer_synap.capabilities import capabilities_of
+from memxfer_synap.client.port import Job, SynapClient, WhoAmI
+from memxfer_synap.config import SynapConfig
+from memxfer_synap.mapping import document_of
+
+__all__ = ["SynapProvider"]
+
+_STORED = ("completed", "partial_success")
+
+
+class SynapProvider(MemoryProvider[SynapConfig]):
+    """Hands records to Synap as documents, under stable ids, with their own dates.
+
+    Synap accepts first and extracts later: receipts are `PENDING`, and `ingest_status` tells what
+    became of a document. It has no listing, so the job's ledger is the only inventory.
+    """
+
+    name: ClassVar[str] = "synap"
+    summary: ClassVar[str] = "Synap (Maximem): documents in, extracted memories out; target only"
+    config_model = SynapConfig
+
+    _client: SynapClient | None = None
+    _whoami: WhoAmI | None = None
+
+    # -- life ---------------------------------------------------------------------------------
+
+    async def _connect(self, role: Role) -> BackendInfo:
+        """Ask whose key it is, whether the instance takes calls, and whether the settings fit it.
+
+        The vendor's own `initialize()` succeeds with a wrong key and without a server (SDK 0.6.9),
+        so memxfer asks by itself, also where the SDK does the sending. Nothing is written.
+        """
+        if self._client is not None and self._whoami is not None:
+            return self._info(self._whoami)
+        from memxfer_synap.client.http import HttpSynapClient
+
+        http = HttpSynapClient(
+            self.config.url,
+            api_key=self.config.api_key.get_secret_value(),
+            timeouts=self.config.timeouts,
+            now=self.clock.now,
+        )
+        keep = False
+        try:
+            whoami = await http.whoami()
+            self._check_settings(whoami)
+            await http.check_ready()
+            self._client = http if self.config.transport == "http" else await self._open_sdk(whoami)
+            self._whoami = whoami
+            keep = self._client is http
+        finally:
+            if not keep:
+                await http.aclose()
+        return self._info(whoami)
+
+    async def _open_sdk(self, whoami: WhoAmI) -> SynapClient:
+        from memxfer_synap.client.sdk import open_sdk_client
+
+        return await open_sdk_client(self.config, whoami, now=self.clock.now)
+
+    async def _aclose(self) -> None:
+        client, self._client, self._whoami = self._client, None, None
+        if client is not None:
+            await client.aclose()
+
+    def store(self) -> StoreIdentity:
+        """Return the instance; one API key is one instance."""
+        if self._whoami is None:
+            raise ProviderError("synap is not connected; call connect first", provider=self.name)
+        return StoreIdentity(self.name, self._whoami.instance_id)
+
+    def capabilities(self) -> Capabilities:
+        """Return what the instance keeps; before `connect`, what a B2B instance would."""
+        return capabilities_of(self.config, is_b2c=self._is_b2c)
+
+    @property
+    def _is_b2c(self) -> bool:
+        return self._whoami is not None and self._whoami.is_b2c
+
+    def _check_settings(self, whoami: WhoAmI) -> None:
+        config = self.config
+        if config.instance_id and config.instance_id.lower() != whoami.instance_id.lower():
+            raise ConfigError(
+                f"instance_id = {config.instance_id!r}, but api_key belongs to {whoami.instance_id}; "
+                "correct one of them"
+            )
+        if not whoami.is_b2c:
+            return
+        if config.customer_id:
+            raise ConfigError(
+                f"customer_id is set, but {whoami.instance_id} is a B2C instance and takes none; remove it"
+            )
+        if config.unscoped == "customer":
+            raise ConfigError(
+                f'unscoped = "customer", but {whoami.instance_id} is a B2C instance without customers; '
+                'use "skip", "client" or "assign:USER"'
+            )
+
+    def _info(self, whoami: WhoAmI) -> BackendInfo:
+        kind = "B2C" if whoami.is_b2c else "B2B"
+        details = {
+            "instance": whoami.instance_id,
+            "client": whoami.client_id,
+            "mode": kind,
+            "transport": self.config.transport,
+            "address": self.config.url,
+        }
+        return BackendInfo(
+            f"Synap instance {whoami.instance_id}, {kind}", tuple(self._warnings(whoami)), details
+        )
+
+    def _warnings(self, whoami: WhoAmI) -> list[str]:
+        warnings = []
+        if whoami.isolation is None:
+            warnings.append("the server does not say whether it is B2B or B2C; it is taken for B2B")
+        if not whoami.is_b2c and not self.config.customer_id:
+            warnings.append(
+                'no customer_id is set: records without a tenant cannot be written; add customer_id = "NAME"'
+            )
+        return warnings
+
+    # -- writing ------------------------------------------------------------------------------
+
+    def _prepare(self, record: MemoryRecord, key: str, envelope: Mapping[str, Any]) -> Prepared:
+        return document_of(record, key, envelope, config=self.config, is_b2c=self._is_b2c)
+
+    async def _write(self, batch: Sequence[Document]) -> list[WriteReceipt]:
+        from memxfer_synap.receipts import receipts_of, rejected, unknown
+
+        first = {document.key: index for index, document in reversed(list(enumerate(batch)))}
+        sent = [document for index, document in enumerate(batch) if first[document.key] == index]
+        try:
+            answer = await self._connected().create_batch([document.body for document in sent])
+        except AmbiguousError as error:
+            receipts = [unknown(error) for _ in sent]
+        except BatchRefusedError as error:
+            if len(sent) > 1:
+                raise
+            receipts = [rejected(error)]
+        else:
+            receipts = receipts_of(sent, answer)
+        by_key = dict(zip((document.key for document in sent), receipts, strict=True))
+        return [
+            by_key[document.key] if first[document.key] == index else _collision()
+            for index, document in enumerate(batch)
+        ]
+
+    async def ingest_status(self, ingestion_id: str) -> IngestStatus:
+        """Return what became of one accepted document. `STORED` without target ids is legal.
+
+        Raises:
+            TransientError: The question could not be asked now.
+            FatalError: The key or the account is refused.
+        """
+        self._check_ready(Role.TARGET)
+        job = await self._connected().job(ingestion_id)
+        if job is None:
+            return IngestStatus(IngestState.GONE)
+        if job.status in _STORED:
+            return IngestStatus(IngestState.STORED, job.memory_ids, partial=job.status != "completed")
+        if job.status == "failed":
+            return IngestStatus(IngestState.FAILED, job.memory_ids, error=_extraction_failed(job))
+        return IngestStatus(IngestState.PROCESSING, job.memory_ids)
+
+    async def delete(self, target_ids: Sequence[str]) -> int:
+        """Delete memories one by one; return how many were there. May be repeated after an error.
+
+        Raises:
+            TransientError: Some are left; call again with the same ids.
+            FatalError: The key or the account is refused.
+        """
+        self._check_ready(Role.TARGET)
+        client = self._connected()
+        return sum([await client.delete(target_id) for target_id in target_ids])
+
+    def _connected(self) -> SynapClient:
+        if self._client is None:
+            raise ProviderError("synap is not connected; call connect first", provider=self.name)
+        return self._client
+
+
+def _extraction_failed(job: Job) -> RecordError:
+    from memxfer.transport import redact
+
+    said = redact(job.error_message)
+    return RecordError(
+        f"synap could not process the document: {said or 'it does not say why'}",
+        provider="synap",
+        operation="ingest_status",
+        correlation_id=job.correlation_id,
+        code="extraction_failed",
+    )
+
+
+def _collision() -> WriteReceipt:
+    error = RecordError(
+        "another document of the same batch has the same key; it was sent, this one was not",
+        provider="synap",
+        operation="write",
+        code="key_collision",
+    )
+    return WriteReceipt(Outcome.REJECTED, error=error)

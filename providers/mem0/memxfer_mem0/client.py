@@ -1,0 +1,311 @@
+"""An app's Mem0, opened without Mem0: its vector store and its history database.
+
+Everything here blocks and runs on the store's one thread. No LLM is ever built, and the embedder
+only for writing.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from memxfer.spi import (
+    AmbiguousError,
+    BackendInfo,
+    BatchRefusedError,
+    ConfigError,
+    Document,
+    Outcome,
+    ProviderError,
+    RecordError,
+    Role,
+    UnavailableError,
+    WriteReceipt,
+)
+from memxfer_mem0.application import Application
+from memxfer_mem0.embedding import AppEmbedder, Embedder, LocalEmbedder
+from memxfer_mem0.history import Event, HistoryReader, HistoryWriter
+from memxfer_mem0.mapping import Body
+from memxfer_mem0.payload import KEY
+from memxfer_mem0.stores import Row, VectorStore, open_store
+from memxfer_mem0.stores.base import PROVIDER
+
+__all__ = ["Mem0Client"]
+
+_DIMS = 1536
+"""What Mem0 takes where nothing says how long vectors are."""
+
+
+class Mem0Client:
+    """One open store.
+
+    Args:
+        application: The app's settings.
+        role: What it is opened for; a target is created where it is missing.
+        local_embedder: Embed with the stand-in instead of the app's embedder.
+        reuse_vectors: Keep vectors of the same model and size.
+
+    Raises:
+        ConfigError: A path, collection or setting is wrong, or the store is open in an app.
+        UnavailableError, AuthError: A server does not answer, or refuses the key.
+        ProviderNotInstalledError: A package is missing.
+    """
+
+    def __init__(
+        self, application: Application, role: Role, *, local_embedder: bool, reuse_vectors: bool
+    ) -> None:
+        self._application = application
+        self._reuse_vectors = reuse_vectors
+        self._history: HistoryReader | None = None
+        self._writer: HistoryWriter | None = None
+        self._embedder: Embedder | None = None
+        self.vectors: VectorStore = open_store(application.store, create=role is Role.TARGET)
+        try:
+            if role is Role.TARGET:
+                self._embedder = self._open_embedder(local=local_embedder)
+                if application.history is not None:
+                    self._writer = HistoryWriter(application.history)
+            if application.history is not None and application.history.is_file():
+                self._history = HistoryReader(application.history)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open_embedder(self, *, local: bool) -> Embedder:
+        settings = self._application
+        dims = self.vectors.dims or getattr(settings.store, "embedding_model_dims", None)
+        if local:
+            return LocalEmbedder(dims or settings.embedder.dims or _DIMS)
+        embedder = AppEmbedder(self._application.embedder)
+        if dims is not None and embedder.dims not in (None, dims):
+            raise ConfigError(
+                f"{self._application.label}: the embedder gives vectors of {embedder.dims} numbers, the "
+                f"collection holds vectors of {dims}"
+            )
+        return embedder
+
+    @property
+    def knows_history(self) -> bool:
+        """Whether earlier versions can be read, or written."""
+        return self._writer is not None or (self._history is not None and not self._history.is_empty)
+
+    def info(self, role: Role) -> BackendInfo:
+        """Return what there is, for people."""
+        with self._speaking("connect"):
+            rows = self.vectors.count()
+        details = {"rows": str(rows), "dims": str(self.vectors.dims or "unknown")}
+        warnings = [*self._application.warnings, *self.vectors.warnings]
+        if role is Role.SOURCE:
+            details |= self._history_details()
+            warnings += self._history_warnings(details)
+            if rows == 0:
+                warnings.append("the collection is empty; is it the one the app uses?")
+        elif isinstance(self._embedder, LocalEmbedder):
+            warnings.append(
+                'embedder = "local" makes vectors without meaning: for rehearsals; embed again before use'
+            )
+        return BackendInfo(f"Mem0 on {self.vectors.place.summary}", tuple(warnings), details)
+
+    def _history_details(self) -> dict[str, str]:
+        if self._history is None or self._history.is_empty:
+            return {"versions": "unknown"}
+        return {"history_rows": str(self._history.count()), "deleted_memories": str(self._history.deleted())}
+
+    def _history_warnings(self, details: dict[str, str]) -> list[str]:
+        if "versions" in details:
+            where = self._application.history or "kept in memory by the app"
+            return [f"no history database ({where}): how many versions a memory had is unknown"]
+        gone = details["deleted_memories"]
+        if gone == "0":
+            return []
+        return [
+            f"{gone} deleted memories exist in the history only, as text without scope: they are not moved"
+        ]
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def page(
+        self, cursor: str | None, limit: int, *, with_vectors: bool
+    ) -> tuple[list[tuple[Row, list[Event] | None]], str | None]:
+        """Return a page of rows in the order of ids, each with its history, and the next cursor."""
+        with self._speaking("read"):
+            rows, following = self.vectors.page(cursor, limit, with_vectors=with_vectors)
+            events = self._events([row.id for row in rows])
+        return [(row, None if events is None else events.get(row.id, [])) for row in rows], following
+
+    def get(self, row_id: str) -> tuple[Row, list[Event] | None] | None:
+        """Return one row with its history, or `None`."""
+        with self._speaking("get"):
+            row = self.vectors.get([row_id]).get(row_id)
+            events = self._events([row_id])
+        return None if row is None else (row, None if events is None else events.get(row_id, []))
+
+    def events(self, memory_id: str) -> list[Event]:
+        """Return everything the history says about one memory, oldest first."""
+        with self._speaking("history"):
+            return (self._events([memory_id]) or {}).get(memory_id, [])
+
+    def _events(self, ids: Sequence[str]) -> dict[str, list[Event]] | None:
+        if self._history is None or self._history.is_empty:
+            return None
+        return self._history.events(ids)
+
+    def count(self) -> int:
+        """Return the number of rows, those that are no memories included."""
+        with self._speaking("count"):
+            return self.vectors.count()
+
+    # -- writing ------------------------------------------------------------------------------
+
+    def find(self, keys: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Return the ids of rows that carry these document keys."""
+        with self._speaking("lookup"):
+            return {key: tuple(sorted(ids)) for key, ids in self.vectors.find(keys).items()} if keys else {}
+
+    def write(self, batch: Sequence[Document]) -> list[WriteReceipt]:
+        """Store documents; see `MemoryProvider.write`."""
+        with self._speaking("write", may_have_happened=False):
+            ids = dict.fromkeys(document.body.row.id for document in batch)
+            present = self.vectors.get(list(ids))
+        known = dict(present)
+        verdicts = [self._judge(document, known) for document in batch]
+        wanted = {
+            document.body.row.id: document.body
+            for document, receipt in zip(batch, verdicts, strict=True)
+            if receipt.outcome in (Outcome.CREATED, Outcome.UPDATED)
+        }
+        rows = self._with_vectors([body.row for body in wanted.values()])
+        self._add_history(batch, verdicts, known)
+        if rows:
+            try:
+                with self._speaking("write"):
+                    self.vectors.upsert(
+                        rows, {row_id: row for row_id, row in present.items() if row_id in wanted}
+                    )
+            except AmbiguousError as error:
+                return [_unknown(receipt, error) for receipt in verdicts]
+            except BatchRefusedError:
+                self._forget(verdicts)
+                raise
+        return verdicts
+
+    def _judge(self, document: Document, known: dict[str, Row]) -> WriteReceipt:
+        """Tell what becomes of a document, and remember it for the next of the same id in the batch."""
+        row = document.body.row
+        old = known.get(row.id)
+        if old is None:
+            known[row.id] = row
+            return WriteReceipt(Outcome.CREATED, (row.id,))
+        stored = old.payload if isinstance(old.payload, dict) else {}
+        if self.vectors.same(stored, row.payload):
+            return WriteReceipt(Outcome.PRESENT, (row.id,))
+        if stored.get(KEY) == row.payload[KEY]:
+            return WriteReceipt(Outcome.UPDATED, (row.id,))
+        bare = {name: value for name, value in row.payload.items() if name != KEY}
+        if KEY not in stored and self.vectors.same(stored, bare):
+            return WriteReceipt(Outcome.PRESENT, (row.id,))
+        return WriteReceipt(Outcome.REJECTED, (), error=_conflict())
+
+    def _with_vectors(self, rows: Sequence[Row]) -> list[Row]:
+        missing = [row for row in rows if not self._keeps(row)]
+        if not missing:
+            return list(rows)
+        assert self._embedder is not None  # noqa: S101 - opened as a target
+        made = self._embedder.vectors([row.payload["data"] for row in missing])
+        fresh = {row.id: tuple(vector) for row, vector in zip(missing, made, strict=True)}
+        return [replace(row, vector=fresh.get(row.id, row.vector)) for row in rows]
+
+    def _keeps(self, row: Row) -> bool:
+        if not self._reuse_vectors or row.vector is None:
+            return False
+        dims = self.vectors.dims or (self._embedder.dims if self._embedder else None)
+        return len(row.vector) == dims
+
+    def _add_history(
+        self, batch: Sequence[Document], verdicts: Sequence[WriteReceipt], known: dict[str, Row]
+    ) -> None:
+        """Add the history first: a row of it without its memory does no harm, and a replay completes both."""
+        if self._writer is None:
+            return
+        bodies: list[Body] = [
+            document.body
+            for document, receipt in zip(batch, verdicts, strict=True)
+            if receipt.outcome is not Outcome.REJECTED and _is_ours(document, known)
+        ]
+        with self._speaking("write", may_have_happened=False):
+            self._writer.add([row for body in bodies for row in body.history])
+
+    def _forget(self, verdicts: Sequence[WriteReceipt]) -> None:
+        """Take back the history of memories that were not created after all."""
+        if self._writer is not None:
+            created = [receipt for receipt in verdicts if receipt.outcome is Outcome.CREATED]
+            self._writer.remove([target_id for receipt in created for target_id in receipt.target_ids])
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Remove rows and the history that memxfer wrote for them."""
+        with self._speaking("delete"):
+            removed = self.vectors.delete(ids)
+            if self._writer is not None:
+                self._writer.remove(ids)
+        return removed
+
+    # -- the rest -----------------------------------------------------------------------------
+
+    @contextmanager
+    def _speaking(self, operation: str, *, may_have_happened: bool = True) -> Any:
+        """Turn vendors' errors into memxfer's."""
+        try:
+            yield
+        except (ProviderError, ConfigError):
+            raise
+        except sqlite3.Error as error:
+            raise self._storage_error(error, operation, may_have_happened=may_have_happened) from error
+        except Exception as error:
+            known = self.vectors.classify(error, operation if may_have_happened else "read")
+            if known is None:
+                raise
+            raise known from error
+
+    def _storage_error(
+        self, error: sqlite3.Error, operation: str, *, may_have_happened: bool
+    ) -> ProviderError:
+        known = self.vectors.classify(error, operation)
+        if may_have_happened and operation == "write" and known is not None:
+            return known
+        return UnavailableError(
+            f"an SQLite file of the store is busy or failing ({type(error).__name__})",
+            provider=PROVIDER,
+            operation=operation,
+        )
+
+    def close(self) -> None:
+        """Let go of everything. Idempotent."""
+        for part in (self._history, self._writer, self.vectors):
+            if part is not None:
+                part.close()
+        self._history = self._writer = None
+
+
+def _conflict() -> RecordError:
+    return RecordError(
+        "the store holds another memory under this id, which memxfer did not write; move into an empty "
+        "collection, or delete that memory first",
+        provider=PROVIDER,
+        operation="write",
+        code="conflict",
+    )
+
+
+def _is_ours(document: Document, known: dict[str, Row]) -> bool:
+    """Tell whether the row is memxfer's own: one of the app's that says the same has its own history."""
+    payload = known[document.body.row.id].payload
+    return isinstance(payload, dict) and payload.get(KEY) == document.key
+
+
+def _unknown(receipt: WriteReceipt, error: AmbiguousError) -> WriteReceipt:
+    if receipt.outcome in (Outcome.CREATED, Outcome.UPDATED):
+        return WriteReceipt(Outcome.UNKNOWN, (), error=error)
+    return receipt

@@ -1,0 +1,173 @@
+"""The fields of a Mem0 payload, and how each follows from a record.
+
+A payload is flat: Mem0's own fields and the app's metadata side by side (mem0ai 2.2.1). A row that
+memxfer wrote also has fields that begin with `memxfer`, beside `memxfer_key`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from memxfer.spi import MemoryRecord, RecordError, parse_time
+
+__all__ = [
+    "ENVELOPE",
+    "KEY",
+    "METADATA",
+    "NATIVE",
+    "PROVENANCE",
+    "RESERVED",
+    "SPEAKER",
+    "expiry_of",
+    "identifier_of",
+    "kind_of",
+    "native_fields",
+    "text_digest",
+    "time_of",
+]
+
+NATIVE = (
+    "data",
+    "hash",
+    "created_at",
+    "updated_at",
+    "text_lemmatized",
+    "user_id",
+    "agent_id",
+    "run_id",
+    "actor_id",
+    "role",
+    "attributed_to",
+    "expiration_date",
+    "memory_type",
+)
+"""What Mem0 itself files in a payload; everything else is the app's metadata."""
+
+KEY = "memxfer_key"
+ENVELOPE = "memxfer"
+METADATA = "memxfer_metadata"
+PROVENANCE = "memxfer_provenance"
+RESERVED = (KEY, ENVELOPE, METADATA, PROVENANCE)
+"""What memxfer adds to the rows it writes: the document key, the envelope, metadata whose names are
+taken, and provenance that Mem0 has no field for."""
+
+SPEAKER = ("actor_id", "role", "attributed_to")
+
+_KINDS = frozenset(
+    [
+        "fact",
+        "preference",
+        "episode",
+        "event",
+        "message",
+        "conversation",
+        "document",
+        "summary",
+        "block",
+        "entity",
+        "relation",
+        "procedure",
+    ]
+)
+_OTHER = "memxfer:"
+"""Marks a kind in `memory_type` that is in no list, so that an app's own types are not taken for kinds."""
+_MEM0_KINDS = {"semantic_memory": "fact", "episodic_memory": "episode", "procedural_memory": "procedure"}
+
+
+def time_of(value: Any) -> datetime | None:
+    """Read a time of Mem0's: any offset (versions before 1.0.7 wrote US/Pacific); without one it is UTC.
+
+    Returns:
+        The time in UTC, or `None` for what is not ISO 8601; nothing is guessed.
+    """
+    if not isinstance(value, str) or not value:
+        return None
+    try:
+        return parse_time(value, assume_utc=True)
+    except ValueError:
+        return None
+
+
+def expiry_of(value: Any) -> datetime | None:
+    """Return when an `expiration_date` is over: the midnight in UTC after that day, which still counts.
+
+    Returns:
+        The moment, or `None` for what Mem0 does not take for a date: such rows never expire there.
+    """
+    try:
+        day = date.fromisoformat(str(value)) if value else None
+        return datetime.combine(day + timedelta(days=1), time(), UTC) if day else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _expiration_date(expires_at: datetime) -> str:
+    """Return the last day before `expires_at`; a moment within a day keeps that whole day."""
+    return (expires_at - timedelta(microseconds=1)).date().isoformat()
+
+
+def identifier_of(value: Any) -> str | None:
+    """Return a user, agent or run id as text: old apps stored numbers. What is neither names nobody."""
+    return str(value) if isinstance(value, str | int) else None
+
+
+def kind_of(payload: dict[str, Any]) -> str:
+    """Return the kind of a memory.
+
+    `memory_type` decides where there is one that says something; a row with a speaker's role that was
+    not extracted from a conversation (`attributed_to`) is the message itself; the rest are facts.
+    """
+    named = payload.get("memory_type")
+    if isinstance(named, str) and named:
+        if named in _MEM0_KINDS:
+            return _MEM0_KINDS[named]
+        if named in _KINDS:
+            return named
+        if named.startswith(_OTHER):
+            return named.removeprefix(_OTHER)
+    return "message" if payload.get("role") and not payload.get("attributed_to") else "fact"
+
+
+def text_digest(text: str) -> str:
+    """Return Mem0's `hash` of a text: its md5."""
+    return hashlib.md5(text.encode("utf-8", "backslashreplace"), usedforsecurity=False).hexdigest()
+
+
+def native_fields(record: MemoryRecord) -> dict[str, Any]:
+    """Return Mem0's own fields as they follow from a record.
+
+    Raises:
+        RecordError: The record expires before the calendar begins.
+    """
+    fields: dict[str, Any] = {
+        "data": record.content,
+        "hash": text_digest(record.content),
+        # Mem0 lemmatises where spaCy is installed; its fallback is the text itself.
+        "text_lemmatized": record.content,
+        "created_at": record.created_at.isoformat() if record.created_at else None,
+        "updated_at": record.updated_at.isoformat() if record.updated_at else None,
+        "user_id": record.scope.user,
+        "agent_id": record.scope.agent,
+        "run_id": record.scope.session,
+        "expiration_date": _expiry_field(record),
+        **{name: record.provenance.get(name) for name in SPEAKER},
+    }
+    fields = {name: value for name, value in fields.items() if value is not None}
+    if kind_of(fields) != record.kind:
+        fields["memory_type"] = _memory_type(record.kind)
+    return fields
+
+
+def _memory_type(kind: str) -> str:
+    if kind == "procedure":
+        return "procedural_memory"
+    return kind if kind in _KINDS else _OTHER + kind
+
+
+def _expiry_field(record: MemoryRecord) -> str | None:
+    try:
+        return _expiration_date(record.expires_at) if record.expires_at else None
+    except OverflowError as error:
+        raise RecordError("the record expires before the calendar begins", code="expires_at") from error

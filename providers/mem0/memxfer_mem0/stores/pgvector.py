@@ -1,0 +1,213 @@
+"""Postgres with pgvector: one table per collection, `(id uuid, vector vector, payload jsonb)`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from memxfer.spi import (
+    AmbiguousError,
+    AuthError,
+    BatchRefusedError,
+    ConfigError,
+    ProviderError,
+    UnavailableError,
+)
+from memxfer_mem0.application import PgvectorSettings
+from memxfer_mem0.sdk import import_sdk
+from memxfer_mem0.stores.base import KEY, PROVIDER, Place, Row, VectorStore, make_cursor, parse_cursor
+
+__all__ = ["PgvectorStore"]
+
+_FIRST = "00000000-0000-0000-0000-000000000000"
+_MAX_INDEXED = 2000
+"""Most numbers of a vector that pgvector's HNSW index takes."""
+
+
+class PgvectorStore(VectorStore):
+    """A table; reads are single statements, a write is one transaction."""
+
+    def __init__(self, settings: PgvectorSettings, *, create: bool) -> None:
+        self._psycopg = import_sdk("psycopg")
+        self._sql = import_sdk("psycopg.sql")
+        self._settings = settings
+        try:
+            conninfo = _conninfo(self._psycopg, settings)
+            self._connection = self._psycopg.connect(conninfo, autocommit=True, connect_timeout=10)
+        except self._psycopg.Error as error:
+            raise self._refused(error) from error
+        self._table = self._sql.Identifier(settings.collection_name)
+        self.place = self._place()
+        try:
+            self._open(create=create)
+        except self._psycopg.Error as error:
+            self.close()
+            reason = f"Postgres cannot open the table {settings.collection_name!r}: {_state(error)}"
+            raise ConfigError(reason) from error
+        except ConfigError:
+            self.close()
+            raise
+
+    def _refused(self, error: Any) -> ProviderError | ConfigError:
+        if isinstance(error, self._psycopg.ProgrammingError):
+            return ConfigError("vector_store.config: the connection to Postgres is not described correctly")
+        if "authentication" in str(error):
+            return AuthError("Postgres refuses user or password", provider=PROVIDER, operation="connect")
+        return UnavailableError(
+            f"Postgres does not answer ({type(error).__name__})", provider=PROVIDER, operation="connect"
+        )
+
+    def _place(self) -> Place:
+        info = self._connection.info
+        name = f"{info.dbname}/{self._settings.collection_name}"
+        # A socket's folder says nothing about which database this is, and differs between machines.
+        host = "" if info.host.startswith("/") else f"{info.host}:{info.port}/"
+        return Place(f"{host}{name}", f"Postgres {host}{name} (pgvector)")
+
+    def _open(self, *, create: bool) -> None:
+        name = self._settings.collection_name
+        if self._one("SELECT to_regclass(%s)", [self._quoted()]) is None:
+            if not create:
+                raise ConfigError(
+                    f"vector_store.config.collection_name: no table {name!r} in database "
+                    f"{self._connection.info.dbname!r}"
+                )
+            self._create()
+        self.dims = self._one(
+            "SELECT atttypmod FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = 'vector'",
+            [self._quoted()],
+        )
+        if self.dims is None:
+            raise ConfigError(f"the table {name!r} has no column vector: it is not one of Mem0's")
+        self.dims = self.dims if self.dims > 0 else None
+        if create and self.dims not in (None, self._settings.embedding_model_dims):
+            raise ConfigError(
+                f"table {name!r} holds vectors of {self.dims} numbers, the app's config says "
+                f"embedding_model_dims: {self._settings.embedding_model_dims}"
+            )
+
+    def _quoted(self) -> str:
+        return str(self._table.as_string(self._connection))
+
+    def _create(self) -> None:
+        # The statements of mem0.vector_stores.pgvector (2.2.1), so that the app finds its own table.
+        name, sql = self._settings.collection_name, self._sql
+        dims = self._settings.embedding_model_dims or 0
+        with self._connection.transaction():
+            self._run("CREATE EXTENSION IF NOT EXISTS vector")
+            self._run(
+                sql.SQL("CREATE TABLE {} (id UUID PRIMARY KEY, vector vector({}), payload JSONB)").format(
+                    self._table, sql.Literal(dims)
+                )
+            )
+            if self._settings.hnsw and not self._settings.diskann and dims <= _MAX_INDEXED:
+                self._run(
+                    sql.SQL("CREATE INDEX {} ON {} USING hnsw (vector vector_cosine_ops)").format(
+                        sql.Identifier(f"{name}_hnsw_idx"), self._table
+                    )
+                )
+            self._run(
+                sql.SQL(
+                    "CREATE INDEX {} ON {} USING gin(to_tsvector('simple', payload->>'text_lemmatized'))"
+                ).format(sql.Identifier(f"{name}_text_lemmatized_idx"), self._table)
+            )
+
+    def _run(self, statement: Any, values: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    def _one(self, statement: Any, values: Sequence[Any] | None = None) -> Any:
+        rows = self._run(statement, values)
+        return rows[0][0] if rows else None
+
+    def _on_table(self, text: str) -> Any:
+        return self._sql.SQL(text).format(self._table)
+
+    def page(self, cursor: str | None, limit: int, *, with_vectors: bool) -> tuple[list[Row], str | None]:
+        """Return a page by id; see `VectorStore.page`."""
+        columns = "id, payload, vector::text" if with_vectors else "id, payload"
+        first, after = (">=", _FIRST) if cursor is None else (">", str(parse_cursor(cursor)))
+        found = self._run(
+            self._on_table(f"SELECT {columns} FROM {{}} WHERE id {first} %s ORDER BY id LIMIT %s"),  # noqa: S608 - fixed texts
+            [after, limit + 1],
+        )
+        rows = [_row(*values) for values in found[:limit]]
+        return rows, make_cursor(rows[-1].id) if len(found) > limit else None
+
+    def get(self, ids: Sequence[str]) -> dict[str, Row]:
+        """Return those of `ids` that are there; see `VectorStore.get`."""
+        found = self._run(self._on_table("SELECT id, payload FROM {} WHERE id::text = ANY(%s)"), [list(ids)])
+        return {row.id: row for row in (_row(*values) for values in found)}
+
+    def find(self, keys: Sequence[str]) -> dict[str, list[str]]:
+        """Return ids by document key; see `VectorStore.find`."""
+        answer = self._run(
+            self._on_table("SELECT payload->>%s, id::text FROM {} WHERE payload->>%s = ANY(%s)"),
+            [KEY, KEY, list(keys)],
+        )
+        found: dict[str, list[str]] = {}
+        for key, row_id in answer:
+            found.setdefault(key, []).append(row_id)
+        return found
+
+    def count(self) -> int:
+        """Return the number of rows."""
+        return int(self._one(self._on_table("SELECT count(*) FROM {}")))
+
+    def upsert(self, rows: Sequence[Row], present: Mapping[str, Row]) -> None:
+        """Store rows in one transaction."""
+        del present
+        statement = self._on_table(
+            "INSERT INTO {} (id, vector, payload) VALUES (%s, %s, %s) "
+            "ON CONFLICT (id) DO UPDATE SET vector = EXCLUDED.vector, payload = EXCLUDED.payload"
+        )
+        values = [(row.id, str(list(row.vector or ())), json.dumps(row.payload)) for row in rows]
+        with self._connection.transaction(), self._connection.cursor() as cursor:
+            cursor.executemany(statement, values)
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Remove rows; return how many were there."""
+        removed = self._run(
+            self._on_table("DELETE FROM {} WHERE id::text = ANY(%s) RETURNING 1"), [list(ids)]
+        )
+        return len(removed)
+
+    def classify(self, error: Exception, operation: str) -> ProviderError | None:
+        """Return what an error of psycopg means, by its SQLSTATE."""
+        if not isinstance(error, self._psycopg.Error):
+            return None
+        if isinstance(error, self._psycopg.DataError | self._psycopg.IntegrityError):
+            reason = f"Postgres refuses a row: {_state(error)}"
+            return BatchRefusedError(reason, provider=PROVIDER, operation=operation, code="invalid")
+        kind = AmbiguousError if operation == "write" else UnavailableError
+        return kind(f"Postgres failed: {_state(error)}", provider=PROVIDER, operation=operation)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+
+def _conninfo(psycopg: Any, settings: PgvectorSettings) -> str:
+    extra = {"sslmode": settings.sslmode} if settings.sslmode else {}
+    if settings.connection_string is not None:
+        return str(psycopg.conninfo.make_conninfo(settings.connection_string.get_secret_value(), **extra))
+    password = settings.password.get_secret_value() if settings.password else None
+    parts = {
+        "host": settings.host,
+        "port": settings.port,
+        "user": settings.user,
+        "password": password,
+        "dbname": settings.dbname,
+    }
+    given = {name: value for name, value in parts.items() if value is not None}
+    return str(psycopg.conninfo.make_conninfo("", **given, **extra))
+
+
+def _state(error: Any) -> str:
+    return f"{type(error).__name__} (SQLSTATE {getattr(error, 'sqlstate', None) or 'none'})"
+
+
+def _row(row_id: Any, payload: Any, vector: str | None = None) -> Row:
+    return Row(str(row_id), payload, None if vector is None else tuple(json.loads(vector)))

@@ -1,0 +1,188 @@
+"""Rows to records and back, field by field."""
+
+import json
+import re
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memxfer.models.canonical import decode_record, encode_record
+from memxfer.spi import RecordState, sanitise_record
+from memxfer_mem0.mapping import decode, encode
+from memxfer_mem0.payload import KEY, expiry_of, kind_of, time_of
+from memxfer_mem0.stores.base import Row
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ROW_ID = "7f3c1e9a-5d7b-4f7e-9a53-2f0f6a1b2c3d"
+
+
+def read(payload, events=None, now=NOW):
+    return decode(Row(ROW_ID, payload), events, now=now)
+
+
+def written(record):
+    payload = encode(record, key="mx:k", target_id=ROW_ID, envelope={}).row.payload
+    return {name: value for name, value in payload.items() if name != KEY}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2024-05-01T10:00:00.5+00:00", datetime(2024, 5, 1, 10, 0, 0, 500000, tzinfo=UTC)),
+        ("2024-05-01T10:00:00-07:00", datetime(2024, 5, 1, 17, tzinfo=UTC)),
+        ("2024-05-01T10:00:00Z", datetime(2024, 5, 1, 10, tzinfo=UTC)),
+        ("2024-05-01 10:00:00", datetime(2024, 5, 1, 10, tzinfo=UTC)),
+        ("2024-05-01", datetime(2024, 5, 1, tzinfo=UTC)),
+        ("0001-01-01T00:00:00+14:00", None),
+        ("yesterday", None),
+        ("", None),
+        (1714557600, None),
+        (None, None),
+    ],
+)
+def test_times_are_read_in_any_offset_and_never_guessed(text, expected):
+    assert time_of(text) == expected
+
+
+def test_a_time_that_cannot_be_read_is_kept_as_it_is_and_written_back():
+    payload = {"data": "x", "user_id": "u", "created_at": "yesterday", "updated_at": 17}
+
+    record = read(payload)
+
+    assert (record.created_at, record.updated_at) == (None, None)
+    assert record.extensions["mem0"]["payload"] == {"created_at": "yesterday", "updated_at": 17}
+    assert written(record).items() >= payload.items()
+
+
+def test_a_memory_without_dates_has_none():
+    record = read({"data": "x", "user_id": "u"})
+
+    assert (record.created_at, record.updated_at, record.expires_at) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("payload", "kind"),
+    [
+        ({}, "fact"),
+        ({"role": "user"}, "message"),
+        ({"role": "user", "attributed_to": "user"}, "fact"),
+        ({"memory_type": "procedural_memory"}, "procedure"),
+        ({"memory_type": "episodic_memory", "role": "user"}, "episode"),
+        ({"memory_type": "core"}, "fact"),
+        ({"memory_type": ["x"], "role": "user"}, "message"),
+    ],
+)
+def test_kinds_follow_type_role_and_attribution(payload, kind):
+    assert kind_of(payload) == kind
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("2025-12-31", datetime(2026, 1, 1, tzinfo=UTC)),
+        ("9999-12-31", None),
+        ("2025-12-31T10:00:00", None),
+        ("soon", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_an_expiration_day_is_inclusive_and_only_a_date_counts(value, expected):
+    assert expiry_of(value) == expected
+
+
+def test_a_memory_expires_with_the_end_of_its_day():
+    payload = {"data": "x", "expiration_date": "2025-12-31"}
+
+    assert read(payload, now=NOW).state is RecordState.EXPIRED
+    assert read(payload, now=datetime(2025, 12, 31, 23, 59, tzinfo=UTC)).state is RecordState.ACTIVE
+
+
+@pytest.mark.parametrize("payload", [None, [], {}, {"data": None}, {"user_id": "u", "type": "user_identity"}])
+def test_rows_without_a_text_are_no_memories(payload):
+    assert read(payload) is None
+
+
+def test_an_ordinary_row_leaves_nothing_in_the_extensions():
+    payload = {
+        "data": "x", "hash": "9dd4e461268c8034f5c8564e155c67a6", "text_lemmatized": "x", "user_id": "u",
+        "created_at": "2025-01-01T00:00:00+00:00", "updated_at": "2025-01-01T00:00:00+00:00", "topic": "t",
+    }  # fmt: skip
+
+    record = read(payload)
+
+    assert record.extensions == {}
+    assert record.metadata == {"topic": "t"}
+    assert written(record) == payload
+
+
+def test_a_lemmatised_text_is_kept_with_its_text_and_dropped_with_another():
+    record = read({"data": "cats sat", "user_id": "u", "text_lemmatized": "cat sit", "hash": "h"})
+    redacted = msgspec.structs.replace(record, content="***")
+
+    assert written(record)["text_lemmatized"] == "cat sit"
+    assert written(redacted)["text_lemmatized"] == "***"
+    assert "cat" not in json.dumps(written(redacted))
+
+
+def test_a_changed_record_does_not_get_its_old_raw_fields_back():
+    record = read(
+        {"data": "x", "user_id": 5, "created_at": "2024-01-01 00:00:00", "expiration_date": "20250101"}
+    )
+    changed = msgspec.structs.replace(
+        record,
+        scope=msgspec.structs.replace(record.scope, user="6"),
+        created_at=NOW,
+        expires_at=datetime(2027, 1, 1, tzinfo=UTC),
+    )
+
+    assert written(record).items() >= {"user_id": 5, "created_at": "2024-01-01 00:00:00"}.items()
+    assert written(changed).items() >= {"user_id": "6", "created_at": NOW.isoformat()}.items()
+    assert written(changed)["expiration_date"] == "2026-12-31"
+
+
+def test_a_row_of_the_apps_own_keeps_fields_that_look_like_ours():
+    record = read({"data": "x", "user_id": "u", "memxfer": {"v": 1}, "memxfer_metadata": {"data": "y"}})
+
+    assert record.metadata == {"memxfer": {"v": 1}, "memxfer_metadata": {"data": "y"}}
+
+
+_json = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=5,
+)
+_times = st.datetimes(timezones=st.just(UTC)).map(datetime.isoformat)
+_texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+_odd = (
+    _json
+    | _times
+    | st.sampled_from(["2024-01-01", "2024-01-01T00:00:00-08:00", "procedural_memory", "episode"])
+)
+
+
+_FIELDS = (
+    "hash created_at updated_at text_lemmatized user_id agent_id run_id actor_id role attributed_to "
+    "expiration_date memory_type topic memxfer nested"
+)
+
+
+@given(
+    payload=st.fixed_dictionaries({"data": _texts}, optional=dict.fromkeys(re.findall(r"\w+", _FIELDS), _odd))
+)
+def test_whatever_a_payload_holds_it_holds_again_after_archive_and_back(payload):
+    record = sanitise_record(read(payload))
+    archived = decode_record(encode_record(record))
+
+    assert archived == record
+    again = encode(archived, key="mx:k", target_id=ROW_ID, envelope={}).row.payload
+    kept = {**again, **again.pop("memxfer_metadata", {})}
+    assert {name: value for name, value in kept.items() if name in payload} == payload
+    assert decode(Row(ROW_ID, again), None, now=NOW).extensions.get("mem0") == record.extensions.get("mem0")

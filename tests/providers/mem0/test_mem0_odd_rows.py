@@ -1,0 +1,133 @@
+"""Rows that a reader trips over: markers, numbers as ids, values that are no JSON, old files."""
+
+import json
+import pathlib
+import pickle
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from memxfer.spi import (
+    ConfigError,
+    Partition,
+    RecordState,
+)
+
+pytestmark = pytest.mark.anyio
+ALL = Partition(name="all")
+MISSING = "00000000-0000-4000-8000-000000000000"
+
+
+async def test_rows_that_are_no_memories_are_ignored_and_counted(app, pages):
+    with app.library() as library:
+        row_id = library.add("text")
+        library.put({"user_id": "x", "type": "user_identity"}, row_id=MISSING)
+    provider = await app.connected()
+
+    records, ignored = await pages(provider)
+
+    assert [record.id for record in records] == [row_id]
+    assert ignored == 1
+    assert await provider.get(MISSING) is None
+    await provider.aclose()
+
+
+async def test_integer_ids_of_hand_made_points_become_text(qdrant_app, pages):
+    with qdrant_app.library() as library:
+        for number in (12, 3, 200):
+            library.put({"data": f"point {number}", "user_id": 5}, row_id=number)
+        library.add("text")
+    provider = await qdrant_app.connected()
+
+    for limit in (1, 2, 10):
+        records, _ = await pages(provider, limit)
+        assert [record.id for record in records][:3] == ["3", "12", "200"]
+        assert len(records) == 4
+    record = await provider.get("12")
+    assert (record.content, record.scope.user) == ("point 12", "5")
+    await provider.aclose()
+
+
+async def test_values_that_json_cannot_carry_are_tagged_and_cost_nothing(qdrant_app):
+    with qdrant_app.library() as library:
+        library.put(
+            {
+                "data": "a\ud800b\x00",
+                "user_id": "u",
+                "n": float("nan"),
+                "big": 2**70,
+                "deep": {"s": "\udfff"},
+            },
+            row_id=MISSING,
+        )
+
+    record = (await qdrant_app.read())[MISSING]
+
+    assert record.content == "a\\ud800b\x00"
+    assert record.metadata["n"] == {"$memxfer": "number", "raw": "nan"}
+    assert record.metadata["deep"] == {"s": "\\udfff"}
+    assert set(record.sanitised) >= {"metadata.n", "metadata.big", "metadata.deep.s"}
+
+
+async def test_a_row_that_cannot_be_read_never_costs_its_page(qdrant_app):
+    with qdrant_app.library() as library:
+        row_id = library.add("fine")
+        library.put({"data": {"not": "text"}, "user_id": "u"}, row_id=MISSING)
+    provider = await qdrant_app.connected()
+
+    page = await provider.read_page(ALL, None, 10)
+    await provider.aclose()
+
+    assert [record.id for record in page.records] == [row_id]
+    assert [defect.id for defect in page.defects] == [MISSING]
+    assert "not" not in str(page.defects[0].error).split()[-1]
+
+
+async def test_expired_rows_are_read_as_expired(app):
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).date()
+    with app.library() as library:
+        old = library.add("old", expiration_date=yesterday.isoformat())
+        ahead = library.add("ahead", expiration_date="2999-12-31")
+
+    records = await app.read()
+
+    assert records[old].state is RecordState.EXPIRED
+    assert records[old].expires_at == datetime(*yesterday.timetuple()[:3], tzinfo=UTC) + timedelta(days=1)
+    assert records[ahead].state is RecordState.ACTIVE
+    assert records[ahead].expires_at == datetime(3000, 1, 1, tzinfo=UTC)
+
+
+async def test_what_mem0_derives_is_not_exported(qdrant_app):
+    with qdrant_app.library() as library:
+        row_id = library.add("text")
+        library.memory.entity_store.insert(
+            vectors=[[0.1] * 16], payloads=[{"data": "Ann", "entity_type": "PERSON"}], ids=[MISSING]
+        )
+
+    assert (await qdrant_app.read()).keys() == {row_id}
+
+
+async def test_an_old_pickled_docstore_of_faiss_is_read_as_plain_data(new_app):
+    app = new_app("faiss", "app")
+    with app.library() as library:
+        row_id = library.add("text")
+    docs = app.folder / "faiss/memories.json"
+    content = json.loads(docs.read_text())
+    positions = {int(place): one for place, one in content["index_to_id"].items()}
+    docs.with_suffix(".pkl").write_bytes(pickle.dumps((content["docstore"], positions)))
+    docs.unlink()
+
+    assert (await app.read()).keys() == {row_id}
+    assert not docs.exists()
+
+
+async def test_a_pickle_that_would_run_code_is_refused(new_app):
+    app = new_app("faiss", "app")
+    with app.library() as library:
+        library.add("text")
+    docs = app.folder / "faiss/memories.json"
+    docs.unlink()
+    docs.with_suffix(".pkl").write_bytes(pickle.dumps((pathlib.PurePosixPath("x"), {})))
+
+    with pytest.raises(ConfigError, match="UnpicklingError"):
+        await app.info()

@@ -1,0 +1,1 @@
+"""Listing, batching, writing and settling: what runs between a source and a target."""

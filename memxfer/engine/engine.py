@@ -1,0 +1,274 @@
+"""One run of a job: list, batch, write, settle; then say honestly how far it came."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from memxfer.capabilities import Writing
+from memxfer.engine.batching import Batcher, Pipeline, WalkSlice
+from memxfer.engine.budget import ByteBudget
+from memxfer.engine.calls import Caller
+from memxfer.engine.control import RunControl, StopCause, Stopped
+from memxfer.engine.leftovers import Leftovers
+from memxfer.engine.listing import Listing
+from memxfer.engine.settings import EngineSettings
+from memxfer.engine.settling import Settler
+from memxfer.engine.watermark import PartitionWalk
+from memxfer.engine.writing import Writer
+from memxfer.errors import MemxferError
+from memxfer.ledger import Change, InDoubt, Ledger, PartitionRow, Problem, State
+from memxfer.ledger.states import FILTERED, IGNORED
+from memxfer.spi import Clock, MemoryProvider, Partition, SupportsCount
+
+__all__ = ["Engine", "Snapshot"]
+
+_COUNT_BEFORE = "source_count"
+_COLLISION = Problem(
+    "duplicate_key",
+    "another record has the same document key, and the target keeps one document per key; "
+    "give the target connection a document_id template that tells them apart",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Where a run stands.
+
+    Attributes:
+        phase: Moving, or waiting for the target to process.
+        done: Records finished in this phase, earlier runs included.
+        total: Rows of the source, or records to settle; where known.
+        failed: Records rejected or refused.
+        waiting: Seconds until the target takes calls again; `None` when it does.
+    """
+
+    phase: Literal["move", "settle"]
+    done: int
+    total: int | None
+    failed: int
+    waiting: float | None
+
+
+class Engine:
+    """Moves records from a connected source to a connected target, under one ledger.
+
+    Args:
+        source: Connected as source.
+        ledger: Open; what it knows from earlier runs is continued.
+        pipeline: Selects, keys and maps; holds the target, connected.
+        settings: Tuning.
+        control: Stopped from outside by Ctrl-C, from inside by what cannot go on.
+        clock: Time.
+
+    Attributes:
+        aborted: Partitions that could not be listed to their end, with the reason.
+        is_short: Fewer rows came than the source says it holds.
+    """
+
+    def __init__(
+        self,
+        source: MemoryProvider[Any],
+        *,
+        ledger: Ledger,
+        pipeline: Pipeline,
+        settings: EngineSettings,
+        control: RunControl,
+        clock: Clock,
+    ) -> None:
+        target = pipeline.target
+        self._source = source
+        self._target = target
+        self._ledger = ledger
+        self._settings = settings
+        self._control = control
+        self._clock = clock
+        self._budget = ByteBudget(settings.buffer_bytes)
+        self._source_caller = Caller(source.config, control, clock)
+        self._target_caller = Caller(target.config, control, clock)
+        self._before = ledger.counts()
+        self._pipeline = pipeline
+        self._batcher = self._make_batcher()
+        self._writer = Writer(target, self._target_caller, ledger, self._budget, settings)
+        self._settler = Settler(target, self._target_caller, ledger=ledger, settings=settings)
+        self._listing = Listing(source, self._source_caller, budget=self._budget, listers=settings.listers)
+        self._phase = "move"
+        self._total: int | None = None
+        self.is_short = False
+
+    @property
+    def aborted(self) -> Mapping[str, str]:
+        """Partitions that could not be listed to their end, by name, with the reason."""
+        return self._listing.aborted
+
+    @property
+    def finished(self) -> int:
+        """Records this run brought to a state of their own."""
+        return sum(self._writer.done.values()) + self._batcher.set_aside
+
+    def snapshot(self) -> Snapshot:
+        """Say where the run stands; cheap."""
+        written = self._writer.done
+        waiting = self._target_caller.waiting_until - self._clock.monotonic()
+        failed = written[State.FAILED] + self._settler.done[State.FAILED] + self._batcher.set_aside
+        if self._phase == "settle":
+            done = sum(self._settler.done.values())
+            total = self._before[State.ACCEPTED] + written[State.ACCEPTED]
+            return Snapshot("settle", done, total, failed, waiting if waiting > 0 else None)
+        done = _records(self._before) + self.finished
+        return Snapshot("move", done, self._total, failed, waiting if waiting > 0 else None)
+
+    async def run(self) -> None:
+        """Do all there is to do, or stop early and note in `control` why."""
+        try:
+            before = await self._count_before()
+            await self._move()
+            self._control.check()
+            await self._target.finish()
+            await self._note_completeness(before)
+            await self._note_collisions()
+            if self._settings.settle:
+                self._phase = "settle"
+                await self._settler.run()
+        except Stopped:
+            return
+        except MemxferError as error:
+            self._target_caller.give_up(error)
+
+    # -- moving -------------------------------------------------------------------------------
+
+    def _make_batcher(self) -> Batcher:
+        writing = self._target.capabilities().writing or Writing()
+        leftovers = Leftovers(
+            self._source,
+            self._target,
+            source_caller=self._source_caller,
+            target_caller=self._target_caller,
+            ledger=self._ledger,
+        )
+        return Batcher(
+            self._pipeline,
+            self._ledger,
+            budget=self._budget,
+            control=self._control,
+            clock=self._clock,
+            settings=self._settings,
+            batch_size=min(self._target.config.batch_size or writing.max_batch, writing.max_batch),
+            leftovers=leftovers,
+            taken=_records(self._before),
+        )
+
+    async def _move(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._settings.writers):
+                group.create_task(self._write())
+            group.create_task(self._guarded(self._batch()))
+            group.create_task(self._guarded(self._list()))
+
+    async def _list(self) -> None:
+        try:
+            await self._listing.run(
+                self._slices(),
+                self._batcher.deliver,
+                restart=self._restart,
+                until=lambda: self._batcher.is_full,
+            )
+        finally:
+            self._batcher.close()
+
+    async def _batch(self) -> None:
+        try:
+            await self._batcher.run()
+        except BaseException:
+            # The writers wait for their end marks, whatever happened here.
+            await self._batcher.abandon()
+            raise
+
+    async def _write(self) -> None:
+        # Each batch is guarded on its own: a writer must live to its end mark, or the batcher waits for ever.
+        while (batch := await self._batcher.batches.get()) is not None:
+            await self._guarded(self._writer.process(batch))
+
+    async def _guarded(self, work: Awaitable[None]) -> None:
+        """The engine's boundary: whatever goes wrong inside stops the run with its place kept."""
+        try:
+            await work
+        except Stopped:
+            return
+        except MemxferError as error:
+            self._target_caller.give_up(error)
+        except Exception as error:  # noqa: BLE001 - a bug must not cost the job's place
+            reason = f"an unexpected {type(error).__name__}; the job's place is kept"
+            self._control.stop(StopCause.BUG, reason, error=error)
+
+    async def _slices(self) -> AsyncIterator[WalkSlice]:
+        """Give the partitions that are not done: new ones are noted, known ones go on at their mark."""
+        known = self._ledger.partitions()
+        doubts = self._ledger.after_watermarks()
+        async for partition in self._source.list_partitions():
+            row = known.pop(partition.name, None)
+            if row is None:
+                change = Change()
+                row = self._ledger.add_partition(change, partition.name)
+                self._ledger.commit(change)
+            if not row.is_done:
+                yield self._slice(partition, row, doubts.get(row.id, {}))
+        for row in known.values():
+            if not row.is_done:
+                self._listing.aborted[row.name] = "the source no longer has this partition"
+
+    @staticmethod
+    def _slice(partition: Partition, row: PartitionRow, doubts: dict[str, InDoubt]) -> WalkSlice:
+        return WalkSlice(partition, row.cursor, walk=PartitionWalk(row, doubts))
+
+    async def _restart(self, item: WalkSlice) -> None:
+        """A cursor died: once all that came so far is settled, match the second walk against the ledger."""
+        walk = item.walk
+        if walk is not None:
+            while not walk.is_drained:
+                await self._control.sleep(self._settings.restart_tick)
+            walk.restart(self._ledger.all_of(walk.row.id))
+
+    # -- completeness -------------------------------------------------------------------------
+
+    async def _count(self) -> int | None:
+        source = self._source
+        return await self._source_caller.read(source.count) if isinstance(source, SupportsCount) else None
+
+    async def _count_before(self) -> int | None:
+        """Return the source's count when the job began, from the ledger if an earlier run took it."""
+        noted = self._ledger.meta(_COUNT_BEFORE)
+        self._total = await self._count()
+        if noted is not None:
+            return int(noted)
+        if self._total is not None:
+            change = Change()
+            self._ledger.set_meta(change, _COUNT_BEFORE, str(self._total))
+            await self._ledger.commit(change)
+        return self._total
+
+    async def _note_completeness(self, before: int | None) -> None:
+        """A listing may not end quietly short of what the source says it holds."""
+        after = await self._count()
+        if self._settings.sample is not None or before is None or after is None:
+            return
+        counts = self._ledger.counts()
+        self.is_short = _records(counts) + counts[IGNORED] + counts[FILTERED] < min(before, after)
+
+    async def _note_collisions(self) -> None:
+        """Two records under one key leave one document in the target: the other has not arrived."""
+        colliding = await asyncio.to_thread(self._ledger.colliding)
+        if not colliding:
+            return
+        change = Change()
+        now = self._clock.now()
+        for seq, state in colliding:
+            self._ledger.settle(change, seq, state, State.FAILED, at=now, problem=_COLLISION)
+        await self._ledger.commit(change)
+
+
+def _records(counts: Counter[str]) -> int:
+    return sum(counts[state] for state in State)

@@ -1,0 +1,264 @@
+"""Reading a source: partitions side by side, pages in order, and never quietly short."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+import xxhash
+
+from memxfer.capabilities import Paging
+from memxfer.engine.budget import ByteBudget
+from memxfer.engine.calls import Caller
+from memxfer.engine.control import RunControl, Stopped
+from memxfer.errors import CursorExpiredError, MemxferError, ProviderError
+from memxfer.models import MemoryRecord, encode_record
+from memxfer.spi import Defect, MemoryProvider, Page, Partition
+
+__all__ = ["Listed", "ListedPage", "Listing", "Slice"]
+
+S = TypeVar("S", bound="Slice")
+
+_MOST_EMPTY_PAGES = 1_000
+_MOST_RESTARTS = 3
+_FIRST_GUESS = 256 * 1024
+_FIRST_PAGE = 200
+_SHARE = 4
+_SMOOTHING = 4
+_OBJECT_WEIGHT = 2
+"""Bytes in memory per byte of canonical JSON, about: a decoded record is larger than its text."""
+
+
+@dataclass(slots=True)
+class Slice:
+    """A partition to be listed.
+
+    Attributes:
+        partition: The source's slice.
+        cursor: Where to begin; `None`: at its start.
+        pages: Pages read so far.
+    """
+
+    partition: Partition
+    cursor: str | None = None
+    pages: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A record as it came, with the bytes it holds in memory, about, and a hash of all of it."""
+
+    record: MemoryRecord
+    size: int
+    hash: bytes
+
+    @classmethod
+    def of(cls, record: MemoryRecord) -> Listed:
+        """Weigh and hash `record`."""
+        encoded = encode_record(record)
+        return cls(record, len(encoded) * _OBJECT_WEIGHT, xxhash.xxh3_128_digest(encoded))
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPage:
+    """A page, on its way through the engine.
+
+    Attributes:
+        records: The records, each once.
+        cursor: Where this page began.
+        next_cursor: Where the next begins; `None` at the partition's end.
+        ignored: Rows that are not memories.
+        defects: Rows that could not be read.
+        size: Bytes held in the budget for it.
+    """
+
+    records: Sequence[Listed]
+    cursor: str | None
+    next_cursor: str | None
+    ignored: int
+    defects: Sequence[Defect]
+    size: int
+
+
+@dataclass(slots=True)
+class _Guard:
+    """What one walk through a partition has seen, to notice a listing that turns in circles."""
+
+    cursors: set[str] = field(default_factory=set)
+    ids: set[int] | None = None
+    empty: int = 0
+
+
+class Listing:
+    """Lists a source.
+
+    Args:
+        source: A provider connected as source.
+        caller: Makes the calls to it.
+        budget: Bytes that may be on their way; the consumer releases each page's `size`.
+        listers: Partitions read side by side.
+
+    Attributes:
+        aborted: Names of partitions given up, each with the reason.
+    """
+
+    def __init__(
+        self, source: MemoryProvider[Any], caller: Caller, *, budget: ByteBudget, listers: int
+    ) -> None:
+        paging = source.capabilities().paging or Paging()
+        self._source = source
+        self._caller = caller
+        self._budget = budget
+        self._listers = listers
+        self._most = min(source.config.page_size or paging.max_page, paging.max_page)
+        self._weight = float(_FIRST_GUESS) / _FIRST_PAGE
+        self._active = 0
+        is_stable = paging.style == "keyset" or (paging.insert_safe and paging.delete_safe)
+        self._remembers_ids = paging.cursors_expire or not is_stable
+        self._is_enough: Callable[[], bool] = lambda: False
+        self.aborted: dict[str, str] = {}
+
+    @property
+    def control(self) -> RunControl:
+        """Whether to go on."""
+        return self._caller.control
+
+    async def run(
+        self,
+        slices: AsyncIterator[S],
+        deliver: Callable[[S, ListedPage], Awaitable[None]],
+        *,
+        restart: Callable[[S], Awaitable[None]] | None = None,
+        until: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Read every slice to its end, or until the run stops.
+
+        Args:
+            slices: What to list; drawn one at a time, so there may be many.
+            deliver: Takes each page, in listing order within a slice.
+            restart: Called before a slice is listed again from its start, because its cursor died.
+            until: Tells that enough has been read.
+        """
+        drawing = asyncio.Lock()
+        self._is_enough = until
+
+        async def lister() -> None:
+            while not self.control.is_stopping and not until():
+                async with drawing:
+                    item = await anext(slices, None)
+                if item is None:
+                    return
+                self._active += 1
+                try:
+                    await self._walk(item, deliver, restart)
+                finally:
+                    self._active -= 1
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._listers):
+                    group.create_task(self._quietly(lister()))
+        except BaseExceptionGroup as group_error:
+            # Whoever calls handles errors, not bundles of them; the first is the cause.
+            raise group_error.exceptions[0] from None
+
+    async def _quietly(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except Stopped:
+            return
+        except MemxferError as error:
+            self._caller.give_up(error)
+
+    async def _walk(
+        self,
+        item: S,
+        deliver: Callable[[S, ListedPage], Awaitable[None]],
+        restart: Callable[[S], Awaitable[None]] | None,
+    ) -> None:
+        for _ in range(_MOST_RESTARTS):
+            try:
+                await self._pages(item, deliver)
+            except CursorExpiredError:
+                if restart is not None:
+                    await restart(item)
+                item.cursor = None
+            except ProviderError as error:
+                self.aborted[item.partition.name] = str(error)
+                return
+            else:
+                return
+        self.aborted[item.partition.name] = "its cursors expired again and again"
+
+    async def _pages(self, item: S, deliver: Callable[[S, ListedPage], Awaitable[None]]) -> None:
+        guard = _Guard(ids=set() if self._remembers_ids else None)
+        while True:
+            limit = self._page_size()
+            held = await self._reserve(limit)
+            try:
+                page = await self._caller.read(
+                    partial(self._source.read_page, item.partition, item.cursor, limit)
+                )
+                listed = self._weigh(page, item.cursor, guard)
+                self._check(page, item, guard)
+            except BaseException:
+                await self._budget.release(held)
+                raise
+            # The page is in memory, whatever was guessed: replace the guess without waiting.
+            await self._budget.release(held - listed.size)
+            item.pages += 1
+            await deliver(item, listed)
+            if page.next_cursor is None or self._is_enough():
+                return
+            item.cursor = page.next_cursor
+
+    def _page_size(self) -> int:
+        """Return how many records to ask for: the pages of all listers fill a quarter of the budget."""
+        share = self._budget.limit / (_SHARE * max(1, self._active))
+        return max(1, min(self._most, round(share / self._weight)))
+
+    async def _reserve(self, limit: int) -> int:
+        held = round(limit * self._weight)
+        await self._budget.acquire(held)
+        if self.control.is_stopping:
+            await self._budget.release(held)
+            raise Stopped
+        return held
+
+    def _weigh(self, page: Page, cursor: str | None, guard: _Guard) -> ListedPage:
+        known = guard.ids
+        records = [
+            Listed.of(record)
+            for record in page.records
+            if known is None or not _is_repeated(record.id, known)
+        ]
+        total = sum(listed.size for listed in records)
+        if records:
+            self._weight += (total / len(records) - self._weight) / _SMOOTHING
+        return ListedPage(records, cursor, page.next_cursor, page.ignored, page.defects, total)
+
+    def _check(self, page: Page, item: Slice, guard: _Guard) -> None:
+        name = item.partition.name
+        if page.next_cursor is None:
+            return
+        if page.next_cursor in guard.cursors or page.next_cursor == item.cursor:
+            raise ProviderError(
+                f"partition {name}: the source gave the same cursor twice; listing stopped there"
+            )
+        guard.cursors.add(page.next_cursor)
+        guard.empty = 0 if page.records or page.ignored or page.defects else guard.empty + 1
+        if guard.empty > _MOST_EMPTY_PAGES:
+            raise ProviderError(
+                f"partition {name}: {_MOST_EMPTY_PAGES} empty pages in a row; listing stopped there"
+            )
+
+
+def _is_repeated(record_id: str, known: set[int]) -> bool:
+    mark = xxhash.xxh3_64_intdigest(record_id.encode())
+    if mark in known:
+        return True
+    known.add(mark)
+    return False

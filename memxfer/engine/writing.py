@@ -1,0 +1,273 @@
+"""Sending batches, and telling from the answers what became of each document."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from memxfer.capabilities import ClientKey, Writing
+from memxfer.engine.batching import Batch, Entry
+from memxfer.engine.budget import ByteBudget
+from memxfer.engine.calls import Caller
+from memxfer.engine.control import StopCause, Stopped
+from memxfer.engine.settings import EngineSettings
+from memxfer.errors import AmbiguousError, BatchRefusedError, ProviderError
+from memxfer.ledger import Change, Ledger, Problem, State
+from memxfer.ledger.states import DOCUMENTS
+from memxfer.retry import Backoff
+from memxfer.spi import MemoryProvider, Outcome, SupportsLookup, WriteReceipt
+
+__all__ = ["Verdict", "Writer", "judge"]
+
+_ASKING = (ClientKey.NONE, ClientKey.APPEND)
+_DUPLICATE = "duplicate"
+_NO_HANDLE = Problem("no_handle", "accepted, but the target gave no id to ask about it")
+_UNSETTLED = Problem("uncertain", "it may have been stored; the target takes no key and cannot be asked")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a receipt means for a record.
+
+    Attributes:
+        state: Its new state; `None`: it may have happened, ask or send again.
+        problem: What the user should read about it.
+    """
+
+    state: State | None
+    problem: Problem | None = None
+
+
+def judge(receipt: WriteReceipt, *, sends: int) -> Verdict:
+    """Read a receipt.
+
+    Args:
+        receipt: The target's answer.
+        sends: Intents so far under this key and hash. A refusal as duplicate proves an earlier send
+            of ours only from the second on; before that, somebody else's document has the key.
+    """
+    outcome = receipt.outcome
+    if outcome in (Outcome.CREATED, Outcome.UPDATED):
+        return Verdict(State.STORED)
+    if outcome is Outcome.PRESENT:
+        return Verdict(State.PRESENT)
+    if outcome is Outcome.PENDING:
+        if receipt.ingestion_id is None:
+            return Verdict(
+                State.UNCERTAIN, Problem("no_handle", "accepted, but the target gave no id to ask about it")
+            )
+        return Verdict(State.ACCEPTED)
+    if outcome is Outcome.UNKNOWN:
+        return Verdict(None)
+    return _judge_refusal(receipt, sends)
+
+
+def _judge_refusal(receipt: WriteReceipt, sends: int) -> Verdict:
+    error = receipt.error
+    code = error.code if error else None
+    problem = Problem(code, str(error) if error else "refused without a reason", receipt.correlation_id)
+    if code != _DUPLICATE:
+        return Verdict(State.FAILED, problem)
+    if sends > 1:
+        return Verdict(State.PRESENT)
+    return Verdict(State.FAILED, Problem("conflict", problem.reason, problem.correlation_id))
+
+
+@dataclass(slots=True)
+class Writer:
+    """One of several that send batches side by side.
+
+    Attributes:
+        target: A provider connected as target.
+        caller: Makes the calls to it.
+        ledger: Where receipts become durable.
+        budget: Freed as documents are settled.
+        settings: What to do with what cannot be known.
+        done: Documents settled so far, by state; shared by all writers.
+    """
+
+    target: MemoryProvider[Any]
+    caller: Caller
+    ledger: Ledger
+    budget: ByteBudget
+    settings: EngineSettings
+    done: Counter[str] = field(default_factory=Counter)
+
+    async def process(self, batch: Batch) -> None:
+        """Send a batch until each of its documents is settled, or the run stops."""
+        await batch.durable
+        try:
+            if self.caller.control.is_stopping:
+                await self._take_back(batch.entries)
+                return
+            known = await self._ask_about_doubts(batch.entries)
+            await self._deliver(known)
+        except Stopped:
+            pass
+        finally:
+            # What is still open stays an intent in the ledger; its memory can go.
+            await self.budget.release(sum(entry.size for entry in batch.entries if not entry.is_settled))
+
+    async def _deliver(self, entries: Sequence[Entry]) -> None:
+        backoff = Backoff(self.caller.settings.retry)
+        while entries:
+            try:
+                receipts = await self._send(entries)
+            except BatchRefusedError as error:
+                await self._halve(entries, error)
+                return
+            unknown = await self._settle(entries, receipts)
+            entries = await self._ask(unknown)
+            if entries:
+                await self._prepare_again(entries, receipts, backoff)
+
+    async def _send(self, entries: Sequence[Entry]) -> list[WriteReceipt]:
+        documents = [entry.document for entry in entries]
+        try:
+            return await self.caller.write(lambda: self.target.write(documents))
+        except Stopped:
+            await self._take_back(entries)
+            raise
+        except AmbiguousError as error:
+            return [WriteReceipt(Outcome.UNKNOWN, error=error)] * len(documents)
+
+    async def _halve(self, entries: Sequence[Entry], error: BatchRefusedError) -> None:
+        """Find the documents for which a whole batch was refused."""
+        if len(entries) == 1:
+            await self._settle(entries, [WriteReceipt(Outcome.REJECTED, error=error)])
+            return
+        middle = len(entries) // 2
+        await self._deliver(entries[:middle])
+        await self._deliver(entries[middle:])
+
+    async def _take_back(self, entries: Sequence[Entry]) -> None:
+        """The call was certainly not carried out: the intents are void."""
+        change = Change()
+        for entry in entries:
+            self.ledger.unsend(change, entry.seq, entry.sends)
+        await self.ledger.commit(change)
+
+    async def _prepare_again(
+        self, entries: Sequence[Entry], receipts: Sequence[WriteReceipt], backoff: Backoff
+    ) -> None:
+        wait = backoff.next_wait()
+        if wait is None:
+            error = next((receipt.error for receipt in receipts if receipt.error), None)
+            reason = (
+                f"{error or 'the target does not say what became of documents'} (sent {backoff.tries} times)"
+            )
+            self.caller.control.stop(StopCause.UNAVAILABLE, f"{reason}; resume the job when it answers again")
+        else:
+            await self.caller.control.sleep(wait)
+        self.caller.control.check()
+        change = Change()
+        for entry in entries:
+            entry.sends = self.ledger.send_again(change, entry.seq, entry.sends)
+        await self.ledger.commit(change)
+
+    # -- receipts -----------------------------------------------------------------------------
+
+    async def _settle(self, entries: Sequence[Entry], receipts: Sequence[WriteReceipt]) -> list[Entry]:
+        """Make receipts durable; return the entries nobody can tell about."""
+        change = Change()
+        now = self.caller.clock.now()
+        correlation_id = next(
+            (receipt.correlation_id for receipt in receipts if receipt.correlation_id), None
+        )
+        request = self.ledger.request(change, len(entries), correlation_id, at=now)
+        unknown: list[Entry] = []
+        settled: list[Entry] = []
+        for entry, receipt in zip(entries, receipts, strict=True):
+            verdict = judge(receipt, sends=entry.sends)
+            if verdict.state is None:
+                unknown.append(entry)
+                continue
+            settled.append(entry)
+            self.done[verdict.state] += 1
+            self.ledger.settle(
+                change,
+                entry.seq,
+                State.INTENT,
+                verdict.state,
+                at=now,
+                ingestion_id=receipt.ingestion_id,
+                target_ids=receipt.target_ids,
+                request=request,
+                problem=verdict.problem,
+            )
+        change.counts[DOCUMENTS] += sum(receipt.outcome not in _NOT_ACKNOWLEDGED for receipt in receipts)
+        await self._close(change, settled)
+        return unknown
+
+    async def _close(self, change: Change, settled: Sequence[Entry]) -> None:
+        """Make the end of entries durable, together with the watermarks they move."""
+        for entry in settled:
+            entry.ticket.outstanding -= 1
+        for walk in {entry.ticket.walk for entry in settled}:
+            passed = walk.advance()
+            if passed is not None:
+                change.counts.update(passed)
+                self.ledger.advance(change, walk.row)
+        await self.ledger.commit(change)
+        for entry in settled:
+            entry.is_settled = True
+        await self.budget.release(sum(entry.size for entry in settled))
+
+    # -- doubt --------------------------------------------------------------------------------
+
+    async def _ask_about_doubts(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Before documents of an earlier run go out again: are they there already?"""
+        if not any(entry.doubt for entry in entries):
+            return entries
+        return await self._ask(entries)
+
+    async def _ask(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Return which of the documents in doubt have to be sent (again)."""
+        if not entries or self._writing().client_key not in _ASKING:
+            return entries
+        if isinstance(self.target, SupportsLookup):
+            return await self._look_up(self.target, entries)
+        if self.settings.on_uncertain == "resend":
+            return entries
+        await self._give_up(entries)
+        return ()
+
+    async def _look_up(self, target: SupportsLookup, entries: Sequence[Entry]) -> Sequence[Entry]:
+        if isinstance(target.lookup_visibility, float | int):
+            await self.caller.control.sleep(target.lookup_visibility)
+        keys = [entry.document.key for entry in entries]
+        held = await self.caller.read(lambda: target.lookup(keys))
+        change = Change()
+        now = self.caller.clock.now()
+        found = [entry for entry in entries if entry.document.key in held]
+        for entry in found:
+            self.done[State.PRESENT] += 1
+            ids = held[entry.document.key]
+            self.ledger.settle(change, entry.seq, State.INTENT, State.PRESENT, at=now, target_ids=ids)
+        await self._close(change, found)
+        return [entry for entry in entries if entry.document.key not in held]
+
+    async def _give_up(self, entries: Sequence[Entry]) -> None:
+        change = Change()
+        now = self.caller.clock.now()
+        for entry in entries:
+            self.done[State.UNCERTAIN] += 1
+            self.ledger.settle(change, entry.seq, State.INTENT, State.UNCERTAIN, at=now, problem=_UNSETTLED)
+        await self._close(change, entries)
+        if self.settings.on_uncertain == "stop":
+            self.caller.control.stop(
+                StopCause.UNCERTAIN,
+                f"{len(entries)} documents may or may not be in the target, and it cannot be asked; look "
+                "there, then resume with --on-uncertain resend (may store twice) or skip (may leave out)",
+            )
+
+    def _writing(self) -> Writing:
+        writing = self.target.capabilities().writing
+        if writing is None:
+            raise ProviderError(f"{self.target.name} is not a target", provider=self.target.name)
+        return writing
+
+
+_NOT_ACKNOWLEDGED = (Outcome.REJECTED, Outcome.UNKNOWN)

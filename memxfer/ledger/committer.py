@@ -1,0 +1,185 @@
+"""Group commit: one thread owns the database and makes many changes durable with one fsync."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from memxfer.errors import LedgerError
+
+__all__ = ["Change", "Committer", "connect"]
+
+_MOST_ROWS = 20_000
+
+
+@dataclass(slots=True)
+class Change:
+    """Statements that become durable together, in order.
+
+    Attributes:
+        statements: Pairs of an SQL statement and its parameter rows.
+        counts: What to add to the counters.
+    """
+
+    statements: list[tuple[str, list[tuple[object, ...]]]] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def add(self, statement: str, *rows: tuple[object, ...]) -> None:
+        """Append one statement for each of `rows`."""
+        if self.statements and self.statements[-1][0] is statement:
+            self.statements[-1][1].extend(rows)
+        elif rows:
+            self.statements.append((statement, list(rows)))
+
+    def is_empty(self) -> bool:
+        """Tell whether there is nothing to write."""
+        return not self.statements and not self.counts
+
+
+def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """Open a ledger file.
+
+    Raises:
+        LedgerError: It cannot be opened.
+    """
+    mode = "ro" if read_only else "rwc"
+    try:
+        connection = sqlite3.connect(
+            f"{path.resolve().as_uri()}?mode={mode}", uri=True, check_same_thread=False, isolation_level=None
+        )
+        connection.execute("PRAGMA busy_timeout = 30000")
+        if not read_only:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+    except sqlite3.Error as error:
+        raise LedgerError(f"the ledger {path} cannot be opened: {error}") from error
+    return connection
+
+
+_Item = tuple[Change, "asyncio.Future[None] | None", "asyncio.AbstractEventLoop | None"]
+
+
+class Committer:
+    """Applies changes in the order they were submitted.
+
+    Args:
+        path: The ledger file.
+        window: Seconds that a change may wait for company before the commit.
+    """
+
+    def __init__(self, path: Path, *, window: float = 0.005) -> None:
+        self._path = path
+        self._window = window
+        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._failure: LedgerError | None = None
+        self._connection = connect(path)
+        self._thread = threading.Thread(target=self._run, name="memxfer-ledger", daemon=True)
+        self._thread.start()
+
+    def submit(self, change: Change) -> asyncio.Future[None]:
+        """Queue `change`; the future is done once it is durable.
+
+        Raises:
+            LedgerError: (from the future) It could not be written; nothing of its group was.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        if self._failure is not None:
+            future.set_exception(self._failure)
+        else:
+            self._queue.put((change, future, loop))
+        return future
+
+    def close(self) -> None:
+        """Write what is queued, fold the WAL into the file and close it. Idempotent."""
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
+            self._connection.close()
+
+    def _run(self) -> None:
+        is_open = True
+        while is_open:
+            group, is_open = self._collect()
+            if group:
+                self._commit(group)
+        if self._failure is None:
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _collect(self) -> tuple[list[_Item], bool]:
+        """Take the next change and whatever else arrives within the window."""
+        first = self._queue.get()
+        if first is None:
+            return [], False
+        group = [first]
+        rows = _rows(first[0])
+        deadline = time.monotonic() + self._window
+        while rows < _MOST_ROWS:
+            try:
+                item = self._queue.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                break
+            if item is None:
+                return group, False
+            group.append(item)
+            rows += _rows(item[0])
+        return group, True
+
+    def _commit(self, group: list[_Item]) -> None:
+        try:
+            if self._failure is None:
+                self._apply([change for change, _, _ in group])
+        except sqlite3.Error as error:
+            self._failure = LedgerError(
+                f"the ledger {self._path} cannot be written ({error}); free some space or mend the folder, "
+                "then resume the job: nothing that was acknowledged is lost"
+            )
+            self._roll_back()
+        for _, future, loop in group:
+            if future is not None and loop is not None:
+                _resolve(loop, future, self._failure)
+
+    def _apply(self, changes: list[Change]) -> None:
+        counts: Counter[str] = Counter()
+        self._connection.execute("BEGIN IMMEDIATE")
+        for change in changes:
+            counts.update(change.counts)
+            for statement, rows in change.statements:
+                self._connection.executemany(statement, rows)
+        self._connection.executemany(
+            "INSERT INTO count (name, n) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET n = n + excluded.n",
+            [(name, n) for name, n in counts.items() if n],
+        )
+        self._connection.execute("COMMIT")
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+
+def _rows(change: Change) -> int:
+    return sum(len(rows) for _, rows in change.statements)
+
+
+def _resolve(
+    loop: asyncio.AbstractEventLoop, future: asyncio.Future[None], failure: LedgerError | None
+) -> None:
+    def finish() -> None:
+        if future.done():
+            return
+        if failure is None:
+            future.set_result(None)
+        else:
+            future.set_exception(failure)
+
+    try:
+        loop.call_soon_threadsafe(finish)
+    except RuntimeError:
+        # The loop is closed: the run was torn down, and nobody waits for the answer any more.
+        return

@@ -1,0 +1,59 @@
+"""Tables of a ledger.
+
+`record` is append-only by rowid: a text primary key costs ten times as much per row and grows with
+the table. A record's state is updated in place, by rowid.
+"""
+
+from __future__ import annotations
+
+__all__ = ["FORMAT", "SCHEMA"]
+
+FORMAT = 1
+"""Version of the tables; a ledger of another version is refused, never guessed at."""
+
+SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+-- one row per run of the job: a start, and how it ended
+CREATE TABLE run (
+    id INTEGER PRIMARY KEY, started TEXT NOT NULL, ended TEXT, status TEXT, seconds REAL,
+    records INTEGER, cause TEXT
+);
+
+-- what was agreed to move; a job goes on only under the same fingerprint
+CREATE TABLE plan (
+    revision INTEGER PRIMARY KEY, at TEXT NOT NULL, fingerprint TEXT NOT NULL, plan TEXT NOT NULL
+);
+
+-- a slice of the source and how far it is safe: everything before `cursor` is settled and durable,
+-- and every record of the slice with seq <= mark lies before it
+CREATE TABLE partition (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, cursor TEXT, mark INTEGER NOT NULL DEFAULT 0,
+    done INTEGER NOT NULL DEFAULT 0
+);
+
+CREATE TABLE record (
+    seq INTEGER PRIMARY KEY,
+    partition INTEGER NOT NULL,
+    id TEXT NOT NULL,            -- the source's id
+    key TEXT,                    -- the document's key in the target; NULL: never became a document
+    hash BLOB,                   -- xxh3_128 of the record as sent
+    state TEXT NOT NULL,
+    sends INTEGER NOT NULL DEFAULT 0,   -- intents under this key and hash
+    ingestion_id TEXT,
+    target_ids TEXT,             -- JSON list
+    request INTEGER              -- the request that settled it
+);
+
+CREATE TABLE request (
+    id INTEGER PRIMARY KEY, at TEXT NOT NULL, documents INTEGER NOT NULL, correlation_id TEXT
+);
+
+-- why a record did not arrive, or arrived with a warning
+CREATE TABLE problem (
+    seq INTEGER PRIMARY KEY, at TEXT NOT NULL, code TEXT, reason TEXT NOT NULL, correlation_id TEXT
+);
+
+-- kept in the same transaction as the rows it counts, so that a job's state loads at once
+CREATE TABLE count (name TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
+"""

@@ -1,0 +1,42 @@
+"""The states a source record goes through.
+
+```
+intent -> accepted -> stored
+   |          '-----> failed
+   '-> stored | present | failed | uncertain
+skipped | rejected | gone          (never sent)
+```
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = ["DOCUMENTS", "FILTERED", "IGNORED", "RESENT", "State"]
+
+
+class State(StrEnum):
+    """Where a record stands; the ledger stores the word itself."""
+
+    INTENT = "intent"
+    """Durable before the call: it may have been sent."""
+    ACCEPTED = "accepted"
+    """Acknowledged, still processing."""
+    STORED = "stored"
+    PRESENT = "present"
+    """In the target from an earlier send of ours."""
+    SKIPPED = "skipped"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    UNCERTAIN = "uncertain"
+    GONE = "gone"
+    ROLLED_BACK = "rolled_back"
+
+
+# Counters kept beside those of the states, in the same table.
+IGNORED = "rows_ignored"
+"""Rows listed that are not memories."""
+FILTERED = "rows_filtered"
+"""Records listed that the selection leaves out."""
+RESENT = "documents_resent"
+DOCUMENTS = "documents_acknowledged"

@@ -1,0 +1,118 @@
+"""Looking at jobs, and keeping them: status, failures, list, export, import, remove."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from memxfer.engine.settling import NO_MEMORIES
+from memxfer.ledger import JobFolder, StateFolder, inspect
+from memxfer.ledger.states import DOCUMENTS, RESENT
+from memxfer.migration.outcome import counts_of, observed_losses
+from memxfer.migration.results import Failure, JobResult, JobStatus, JobSummary
+from memxfer.migration.run import DEFAULT_STATE_DIR
+from memxfer.plan import JobPlan
+
+__all__ = ["export_job", "failures", "import_job", "list_jobs", "remove_job", "status"]
+
+
+def status(job: str, *, state_dir: str | Path = DEFAULT_STATE_DIR) -> JobResult:
+    """Return how a job stands; works while it runs.
+
+    Raises:
+        JobNotFoundError, LedgerError: There is no such job, or its files are damaged.
+    """
+    folder = StateFolder(state_dir).open(job)
+    plan = _plan(folder)
+    counters = inspect.counts(folder.ledger_path)
+    runs = inspect.runs(folder.ledger_path)
+    silent = inspect.problem_count(folder.ledger_path, NO_MEMORIES)
+    return JobResult(
+        job=job,
+        status=_status(folder, runs.status),
+        counts=counts_of(counters),
+        documents=counters[DOCUMENTS],
+        resent=counters[RESENT],
+        losses=(*plan.losses, *observed_losses(silent, plan.target.connection)),
+        seconds=round(runs.seconds, 3),
+        records_per_second=round(runs.records / runs.seconds, 1) if runs.seconds else 0.0,
+        cause=runs.cause,
+    )
+
+
+def failures(job: str, *, state_dir: str | Path = DEFAULT_STATE_DIR) -> Iterator[Failure]:
+    """Give every record that did not arrive or arrived with a warning, in the order they were listed.
+
+    Raises:
+        JobNotFoundError, LedgerError: There is no such job, or its files are damaged.
+    """
+    folder = StateFolder(state_dir).open(job)
+    return (
+        Failure(
+            id=row.id,
+            key=row.key,
+            state=row.state,
+            code=row.code,
+            reason=row.reason or "",
+            correlation_id=row.correlation_id,
+        )
+        for row in inspect.problems(folder.ledger_path)
+    )
+
+
+def list_jobs(state_dir: str | Path = DEFAULT_STATE_DIR) -> list[JobSummary]:
+    """Return all jobs of a state folder, by name."""
+    return [_summary(folder) for folder in StateFolder(state_dir).jobs()]
+
+
+def export_job(job: str, file: str | Path, *, state_dir: str | Path = DEFAULT_STATE_DIR) -> None:
+    """Write a job's plan, ledger and events to one file; works while it runs, overwrites nothing.
+
+    Raises:
+        JobNotFoundError: There is no such job.
+        ConfigError: The file is there already, or cannot be written.
+    """
+    StateFolder(state_dir).export(job, Path(file))
+
+
+def import_job(file: str | Path, *, state_dir: str | Path = DEFAULT_STATE_DIR) -> str:
+    """Take in what `export_job` wrote; return the job's id.
+
+    Raises:
+        ConfigError: Not an exported job, or the job is here already.
+    """
+    return StateFolder(state_dir).import_(Path(file))
+
+
+def remove_job(job: str, *, state_dir: str | Path = DEFAULT_STATE_DIR) -> None:
+    """Forget a job: its ledger is deleted, source and target are not touched.
+
+    Raises:
+        JobNotFoundError, JobLockedError: There is no such job, or it is running.
+    """
+    StateFolder(state_dir).remove(job)
+
+
+def _plan(folder: JobFolder) -> JobPlan:
+    return JobPlan.read(folder.plan_path.read_text(encoding="utf-8"), folder.job)
+
+
+def _status(folder: JobFolder, last: str | None) -> JobStatus:
+    if folder.is_running():
+        return JobStatus.RUNNING
+    return JobStatus(last) if last else JobStatus.INTERRUPTED
+
+
+def _summary(folder: JobFolder) -> JobSummary:
+    plan = _plan(folder)
+    now = status(folder.job, state_dir=folder.path.parent.parent)
+    return JobSummary(
+        job=folder.job,
+        source=plan.source.connection,
+        target=plan.target.connection,
+        status=now.status,
+        listed=now.counts.listed,
+        stored=now.counts.stored + now.counts.present,
+        created_at=plan.created_at,
+        running=now.status is JobStatus.RUNNING,
+    )

@@ -1,0 +1,65 @@
+"""Telling an observer, a few times a second, how a run goes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+
+from memxfer.migration.observer import Observer, Progress
+
+__all__ = ["Meter"]
+
+_INTERVAL = 0.25
+_WINDOW = 40
+"""Samples of the rate: the last ten seconds."""
+
+
+class Meter:
+    """Samples a run and adds rate and time to go.
+
+    Args:
+        observer: Takes the progress.
+        sample: Returns where the run stands; `rate` and `eta` are filled in here.
+    """
+
+    def __init__(self, observer: Observer, sample: Callable[[], Progress]) -> None:
+        self._observer = observer
+        self._sample = sample
+        self._seen: deque[tuple[float, int]] = deque(maxlen=_WINDOW)
+        self._phase = ""
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Report while the block runs, and once more at its end."""
+        task = asyncio.create_task(self._run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            self._report()
+
+    async def _run(self) -> None:
+        while True:
+            self._report()
+            await asyncio.sleep(_INTERVAL)
+
+    def _report(self) -> None:
+        progress = self._sample()
+        if progress.phase != self._phase:
+            self._phase = progress.phase
+            self._seen.clear()
+        self._seen.append((time.monotonic(), progress.done))
+        rate = self._rate()
+        left = max(progress.total - progress.done, 0) if progress.total is not None else None
+        eta = left / rate if left is not None and rate > 0 else None
+        self._observer.progress(replace(progress, rate=rate, eta=eta))
+
+    def _rate(self) -> float:
+        (then, before), (now, done) = self._seen[0], self._seen[-1]
+        return (done - before) / (now - then) if now > then else 0.0

@@ -1,0 +1,66 @@
+"""What a caller may set for one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from memxfer.spi import MemoryProvider
+
+__all__ = ["Endpoint", "Options", "StopSignal"]
+
+Endpoint = str | MemoryProvider[Any]
+"""A connection's name, `PROVIDER:LOCATION`, or a provider of the caller's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Tuning and consent of one run.
+
+    Attributes:
+        where: Which records, as `--where` takes it.
+        sample: Move no more than so many records.
+        scan: Read no more than so many records to count losses; `None`: all of them.
+        accept_loss: Dimensions, groups or `all`, whose loss is agreed to.
+        dry_run: Check everything and write nothing.
+        listers: Partitions read side by side, 1 to 64.
+        writers: Writes under way at once, 1 to 64.
+        buffer_bytes: Bytes of records in memory.
+        wait_ready: Wait for a target that is still being set up.
+        on_uncertain: What to do with a document that may have been stored and cannot be asked about.
+        settle: Wait until the target has processed what it accepted.
+    """
+
+    where: str | None = None
+    sample: int | None = None
+    scan: int | None = None
+    accept_loss: tuple[str, ...] = ()
+    dry_run: bool = False
+    listers: int = 16
+    writers: int = 16
+    buffer_bytes: int = 16 * 2**20
+    wait_ready: bool = False
+    on_uncertain: Literal["stop", "resend", "skip"] = "stop"
+    settle: bool = True
+
+
+class StopSignal:
+    """Asks a run to finish what is under way and keep its place. Call it on the event loop."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self._listeners: list[Callable[[], None]] = []
+
+    def request(self) -> None:
+        """Ask; more calls change nothing."""
+        if not self.is_set:
+            self.is_set = True
+            for listener in self._listeners:
+                listener()
+
+    def on_request(self, listener: Callable[[], None]) -> None:
+        """Call `listener` when asked; at once if that was before."""
+        self._listeners.append(listener)
+        if self.is_set:
+            listener()

@@ -1,0 +1,110 @@
+"""How a job stands, from its ledger: never better than it is."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from memxfer.capabilities import Dimension, DimensionGroup
+from memxfer.engine.control import RunControl, StopCause
+from memxfer.engine.engine import Engine
+from memxfer.engine.settling import NO_MEMORIES
+from memxfer.gaps.report import GapLine, Verdict
+from memxfer.ledger import Ledger, State
+from memxfer.ledger.states import DOCUMENTS, RESENT
+from memxfer.migration.results import Counts, JobResult, JobStatus
+from memxfer.plan import JobPlan
+
+__all__ = ["counts_of", "outcome", "resting_status"]
+
+_PAUSING = (StopCause.AUTH, StopCause.QUOTA, StopCause.UNAVAILABLE, StopCause.FATAL)
+
+
+def counts_of(counters: Counter[str]) -> Counts:
+    """Return the counts of a ledger; an intent without an answer is uncertain, by its nature."""
+    states = {state.value: counters[state] for state in State if state.value in Counts.model_fields}
+    states["uncertain"] += counters[State.INTENT]
+    return Counts(listed=sum(counters[state] for state in State), **states)
+
+
+def resting_status(counts: Counts) -> JobStatus:
+    """Return the status of a job that has come to its end by itself."""
+    if counts.uncertain or counts.accepted:
+        return JobStatus.INCOMPLETE
+    if counts.failed or counts.rejected:
+        return JobStatus.COMPLETED_WITH_FAILURES
+    return JobStatus.COMPLETED
+
+
+def outcome(
+    plan: JobPlan, ledger: Ledger, engine: Engine, control: RunControl, *, seconds: float
+) -> JobResult:
+    """Return how a job stands after a run.
+
+    Args:
+        plan: What is moved.
+        ledger: The job's, still open.
+        engine: What ran.
+        control: Whether and why it stopped early.
+        seconds: How long it ran.
+    """
+    counters = ledger.counts()
+    counts = counts_of(counters)
+    status, message = _status(plan, counts, engine, control)
+    return JobResult(
+        job=plan.job,
+        status=status,
+        counts=counts,
+        documents=counters[DOCUMENTS],
+        resent=counters[RESENT],
+        losses=(*plan.losses, *observed_losses(ledger.problems(NO_MEMORIES), plan.target.connection)),
+        seconds=round(seconds, 3),
+        records_per_second=round(engine.finished / seconds, 1) if seconds else 0.0,
+        message=message,
+        cause=control.cause.value if control.cause else "",
+    )
+
+
+def _status(plan: JobPlan, counts: Counts, engine: Engine, control: RunControl) -> tuple[JobStatus, str]:
+    again = f"`memxfer resume {plan.job}` goes on"
+    if control.cause is StopCause.INTERRUPTED:
+        return JobStatus.INTERRUPTED, f"{control.reason}; {again}"
+    if control.cause in _PAUSING:
+        return JobStatus.PAUSED, f"{control.reason}; {again}"
+    if control.cause is StopCause.UNCERTAIN:
+        return JobStatus.INCOMPLETE, control.reason
+    if control.cause is not None:
+        return JobStatus.FAILED, f"{control.reason}; {again}"
+    if engine.aborted:
+        name, reason = next(iter(engine.aborted.items()))
+        return (
+            JobStatus.INCOMPLETE,
+            f"{len(engine.aborted)} partitions not read to their end ({name}: {reason})",
+        )
+    if engine.is_short:
+        return JobStatus.INCOMPLETE, f"the source says it holds more rows than it listed; {again}"
+    return resting_status(counts), _resting_message(counts, plan.job)
+
+
+def _resting_message(counts: Counts, job: str) -> str:
+    if counts.accepted:
+        waiting = f"{counts.accepted:,} documents are accepted and not yet stored"
+        return f"{waiting}; `memxfer resume {job}` asks again"
+    if counts.failed or counts.rejected or counts.uncertain:
+        return f"`memxfer failures {job}` lists what did not arrive, and why"
+    return ""
+
+
+def observed_losses(silent: int, target: str) -> tuple[GapLine, ...]:
+    """Return what the target lost on its side: documents it processed into nothing."""
+    if not silent:
+        return ()
+    line = GapLine(
+        dimension=Dimension.CONTENT,
+        group=DimensionGroup.CONTENT,
+        source="native",
+        target="lossy",
+        verdict=Verdict.LOST,
+        records=silent,
+        consequence=f"{silent:,} documents were processed by {target}, and it kept no memory of them.",
+    )
+    return (line,)

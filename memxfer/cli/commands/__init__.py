@@ -1,0 +1,1 @@
+"""The commands, by what people use them for."""

@@ -1,0 +1,52 @@
+"""Foreign text made harmless: ids and backend messages are shown, never obeyed."""
+
+from __future__ import annotations
+
+import unicodedata
+
+__all__ = ["amount", "duration", "plain", "plural", "shorten"]
+
+# Cc: control characters, escape sequences among them. Cf: marks that turn the writing direction or
+# hide text. Cs: lone surrogates, which no terminal encoding takes. Zl, Zp: line breaks in disguise.
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_JOINERS = frozenset("\u200c\u200d")
+"""Characters of category Cf that ordinary writing and emoji need."""
+
+
+def plain(text: object) -> str:
+    r"""Return `text` on one line, with everything that could steer a terminal written as `\x1b`."""
+    return "".join(map(_visible, str(text)))
+
+
+def _visible(char: str) -> str:
+    if char in _JOINERS or unicodedata.category(char) not in _HIDDEN:
+        return char
+    return char.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def shorten(text: object, width: int) -> str:
+    """Return `plain(text)`, at most `width` characters of it."""
+    shown = plain(text)
+    return shown if len(shown) <= width else shown[: width - 1] + "…"
+
+
+def amount(number: int | None) -> str:
+    """Return `12,345`; a dash for what is not known."""
+    return "-" if number is None else f"{number:,}"
+
+
+def plural(number: int, noun: str) -> str:
+    """Return `1 record`, `2 records`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def duration(seconds: float) -> str:
+    """Return `8 s`, `3 min 05 s` or `2 h 10 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"

@@ -1,0 +1,177 @@
+import asyncio
+import json
+from dataclasses import asdict
+
+import pytest
+
+import memxfer.migration
+from memxfer.errors import AuthError, DecisionRequiredError, JobNotFoundError
+from memxfer.migration.results import JobStatus
+
+RESULT_KEYS = {"job", "status", "counts", "documents", "resent", "losses", "seconds", "records_per_second"}
+COUNT_KEYS = {
+    "listed",
+    "accepted",
+    "stored",
+    "present",
+    "skipped",
+    "rejected",
+    "failed",
+    "uncertain",
+    "gone",
+}
+TUNING = {"listers", "writers", "buffer_bytes"}
+LINE_KEYS = {
+    "dimension",
+    "group",
+    "source",
+    "target",
+    "verdict",
+    "records",
+    "samples",
+    "blocking",
+    "contradiction",
+    "consequence",
+    "remedy",
+}
+
+
+def test_migrate_json_is_one_object_with_the_keys_of_the_contract(cli, verbs, result):
+    verbs(migrate=result())
+    answer = cli("migrate", "old", "new", "--json")
+    shown = json.loads(answer.stdout)
+    assert answer.exit_code == 0
+    assert set(shown) == RESULT_KEYS
+    assert set(shown["counts"]) == COUNT_KEYS
+    assert set(shown["losses"][0]) == LINE_KEYS
+
+
+def test_diff_json_is_one_object_with_the_keys_of_the_contract(cli, verbs, report):
+    verbs(diff=report)
+    shown = json.loads(cli("diff", "old", "new", "--json").stdout)
+    assert set(shown) == {"source", "target", "scanned", "total", "blocking", "dimensions"}
+    assert set(shown["dimensions"][0]) == LINE_KEYS
+    assert shown["dimensions"][0]["verdict"] == "lost"
+
+
+def test_what_migrate_is_told_reaches_the_verb(cli, verbs, result):
+    calls = verbs(migrate=result())
+    cli(
+        *("migrate", "old", "new", "--where", "user=alice", "--sample", "5", "--scan", "50", "--job", "mine"),
+        *("--accept-loss", "versions, temporal", "--accept-loss", "ids", "--wait-ready", "--no-wait"),
+        *("--on-uncertain", "skip", "--yes"),
+    )
+    _, (source, target), told = calls[0]
+    assert (source, target, told["job"]) == ("old", "new", "mine")
+    given = asdict(told["options"])
+    assert {name: given[name] for name in given if name not in TUNING} == {
+        "where": "user=alice",
+        "sample": 5,
+        "scan": 50,
+        "accept_loss": ("versions", "temporal", "ids"),
+        "dry_run": False,
+        "wait_ready": True,
+        "on_uncertain": "skip",
+        "settle": False,
+    }
+
+
+def test_a_dry_run_says_what_would_be_lost_and_that_nothing_was_written(cli, verbs, result):
+    calls = verbs(migrate=result(listed=0, stored=0))
+    answer = cli("migrate", "old", "new", "--dry-run")
+    assert calls[0][2]["options"].dry_run is True
+    assert "versions" in answer.stdout
+    assert "nothing was written" in answer.stdout
+    assert "listed" not in answer.stdout
+
+
+def test_a_missing_decision_ends_with_3_and_the_exact_flags(cli, verbs):
+    verbs(
+        migrate=DecisionRequiredError(
+            "2 records would lose their versions", remedies=("--accept-loss versions",)
+        )
+    )
+    answer = cli("migrate", "old", "new")
+    assert answer.exit_code == 3
+    assert answer.stdout == ""
+    assert "--accept-loss versions" in answer.stderr
+
+
+def test_a_refused_key_ends_with_4_and_the_correlation_id(cli, verbs):
+    verbs(
+        migrate=AuthError("the key is refused", provider="synap", operation="connect", correlation_id="c-17")
+    )
+    answer = cli("migrate", "old", "new")
+    assert answer.exit_code == 4
+    assert "c-17" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(JobStatus.INTERRUPTED, 130), (JobStatus.INCOMPLETE, 5), (JobStatus.COMPLETED, 0)]
+)
+def test_resume_ends_with_the_code_of_the_result(cli, verbs, result, status, code):
+    verbs(resume=result(status))
+    assert cli("resume", "old-to-new-1").exit_code == code
+
+
+def test_resume_passes_on_what_it_is_told(cli, verbs, result):
+    calls = verbs(resume=result())
+    cli("resume", "j", "--on-uncertain", "resend", "--no-wait")
+    assert calls[0][1] == ("j",)
+    assert calls[0][2]["options"] == memxfer.migration.Options(on_uncertain="resend", settle=False)
+
+
+@pytest.mark.parametrize(("verdict", "code"), [("lost", 3), ("approximated", 3), ("enveloped", 3)])
+def test_fail_on_fails_at_its_verdict_and_at_worse_ones(cli, verbs, report, verdict, code):
+    verbs(diff=report)
+    assert cli("diff", "old", "new", "--fail-on", verdict).exit_code == code
+
+
+def test_fail_on_ignores_better_verdicts_and_lines_without_records(cli, verbs, report, line):
+    milder = (line("tags", "context", "enveloped", records=9), line("expiry", "temporal", "lost", records=0))
+    verbs(diff=report.model_copy(update={"dimensions": milder}))
+    assert cli("diff", "old", "new", "--fail-on", "at_risk").exit_code == 0
+
+
+def test_fail_on_fails_when_a_decision_is_missing(cli, verbs, report):
+    verbs(diff=report.model_copy(update={"dimensions": (), "blocking": True}))
+    assert cli("diff", "old", "new", "--fail-on", "lost").exit_code == 3
+
+
+def test_diff_alone_reports_and_ends_with_0(cli, verbs, report):
+    verbs(diff=report)
+    answer = cli("diff", "old", "new")
+    assert answer.exit_code == 0
+    assert "Versioning" in answer.stdout
+
+
+@pytest.mark.parametrize("scan", ["0", "-1", "some"])
+def test_scan_takes_a_number_or_all(cli, scan):
+    answer = cli("diff", "old", "new", f"--scan={scan}")
+    assert answer.exit_code == 2
+    assert "--scan takes a number of records or all" in answer.stderr
+
+
+def test_an_unknown_job_is_a_usage_error_in_the_words_of_the_core(cli, verbs):
+    verbs(resume=JobNotFoundError("no job 'x' in .memxfer"))
+    answer = cli("resume", "x")
+    assert (answer.exit_code, answer.stderr) == (2, "error: no job 'x' in .memxfer\n")
+
+
+def test_a_script_is_not_asked(cli, verbs, result):
+    verbs(migrate=result())
+    assert "[y/N]" not in cli("migrate", "old", "new").output
+
+
+def test_progress_goes_to_stderr_and_data_to_stdout(cli, monkeypatch, result):
+    async def migrate(*args, observer, **kwargs):
+        observer.notice("info", "reading old")
+        await asyncio.sleep(0)
+        return result()
+
+    monkeypatch.setattr(memxfer.migration, "migrate", migrate, raising=False)
+    answer = cli("migrate", "old", "new")
+    assert "reading old" in answer.stderr
+    assert "reading old" not in answer.stdout
+    assert "old-to-new-1: completed" in answer.stdout
+    assert cli("migrate", "old", "new", "-q").stderr == ""

@@ -1,0 +1,54 @@
+import pytest
+
+from memxfer.errors import (
+    AuthError,
+    ConfigError,
+    DecisionRequiredError,
+    NotReadyError,
+    RateLimitedError,
+)
+from memxfer.report.errors import error_lines, safe_traceback
+
+
+def test_a_backend_error_names_its_place_a_way_on_and_the_correlation_id():
+    error = AuthError("refused", provider="synap", operation="connect", status=401, correlation_id="c-1")
+    first, hint, correlation = error_lines(error)
+    assert first == "error: synap connect: refused"
+    assert "providers check" in hint
+    assert correlation.endswith("c-1")
+
+
+def test_a_message_that_names_its_backend_is_not_told_twice():
+    error = AuthError("connection new: synap refused the key (401)", provider="synap", operation="connect")
+    assert error_lines(error)[0] == "error: connection new: synap refused the key (401)"
+
+
+@pytest.mark.parametrize(("kind", "hint"), [(RateLimitedError, "max_rate"), (NotReadyError, "--wait-ready")])
+def test_errors_name_the_setting_or_flag_that_helps(kind, hint):
+    assert hint in error_lines(kind("why"))[1]
+
+
+def test_a_missing_decision_lists_the_ways_out():
+    lines = error_lines(DecisionRequiredError("2 records", remedies=("--accept-loss a", 'unscoped = "skip"')))
+    assert lines == ["error: 2 records", "  decide with:", "    --accept-loss a", '    unscoped = "skip"']
+
+
+def test_a_message_may_have_lines_and_none_may_steer_the_terminal():
+    assert error_lines(ConfigError("one\x1b[2J\ntwo")) == ["error: one\\x1b[2J", "  two"]
+
+
+def test_an_error_without_words_is_named():
+    assert error_lines(ConfigError()) == ["error: ConfigError"]
+
+
+def test_tracebacks_keep_foreign_words_out_and_our_own_in():
+    try:
+        try:
+            raise ValueError("the memory's text")
+        except ValueError as cause:
+            raise ConfigError("our words") from cause
+    except ConfigError as error:
+        text = safe_traceback(error)
+    assert "the memory's text" not in text
+    assert text.index("builtins.ValueError") < text.index("ConfigError: our words")
+    assert "test_errors.py" in text

@@ -1,0 +1,55 @@
+import io
+
+from rich.console import Console
+
+from memxfer.migration.results import Counts, JobResult, JobStatus, JobSummary
+from memxfer.report.jobs import jobs_view, result_view
+
+
+def shown(view):
+    out = io.StringIO()
+    Console(file=out, width=100, markup=False, highlight=False, color_system=None).print(view)
+    return out.getvalue()
+
+
+def test_a_result_accounts_for_every_record():
+    counts = Counts(listed=12, stored=7, failed=2, skipped=1)
+    text = shown(result_view(JobResult(job="j", status=JobStatus.PAUSED, counts=counts)))
+    assert text.splitlines()[:2] == [
+        "j: paused",
+        "  listed 12 = stored 7 + skipped 1 + failed 2 + under way 2",
+    ]
+    assert "memxfer failures j" in text
+
+
+def test_a_clean_result_points_nowhere():
+    counts = Counts(listed=1, stored=1)
+    text = shown(
+        result_view(JobResult(job="j", status=JobStatus.COMPLETED, counts=counts, message="All there."))
+    )
+    assert "failures" not in text
+    assert "All there." in text
+
+
+def test_speed_is_shown_once_there_is_any():
+    result = JobResult(
+        job="j", status=JobStatus.COMPLETED, documents=2000, resent=3, seconds=8, records_per_second=250
+    )
+    assert "2,000 documents acknowledged; 3 sent again; 8.0 s, 250 records/s" in shown(result_view(result))
+
+
+def test_a_job_has_two_lines_and_its_id_in_one_piece():
+    job = JobSummary(
+        job="a-long-name-to-a-long-name-20260131-120000-x7k2",
+        source="s" * 60,
+        target="t" * 60,
+        status=JobStatus.RUNNING,
+        listed=10**8,
+        stored=10**8,
+        created_at="2026-01-31T12:00:00+00:00",
+        running=True,
+    )
+    first, second = shown(jobs_view([job])).splitlines()
+    assert first == f"{job.job}  running now, 100,000,000 of 100,000,000 stored"
+    assert max(len(first), len(second)) <= 100
+    assert second.endswith("begun 2026-01-31 12:00")

@@ -13,7 +13,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from memxfer import registry, secrets
-from memxfer.errors import ConfigError, UnknownConnectionError
+from memxfer.errors import ConfigError, SecretError, UnknownConnectionError
 from memxfer.spi import Clock, MemoryProvider
 
 __all__ = ["DEFAULT_PATH", "Config", "Connection", "load_config", "template"]
@@ -46,12 +46,25 @@ class Connection:
             SecretError: A reference does not resolve.
         """
         kind = registry.provider_class(self.provider)
-        values = _resolve_secrets(kind.config_model, {**self.settings, "provider": self.provider})
+        values = {**self.settings, "provider": self.provider, **self._secrets(kind.config_model)}
         try:
             config = kind.config_model.model_validate(values)
         except ValidationError as error:
             raise ConfigError(_explain(error, self)) from None
         return kind(config, clock=clock)
+
+    def _secrets(self, model: type[BaseModel]) -> dict[str, str]:
+        found = {}
+        for name in _secret_fields(model):
+            reference = self.settings.get(name)
+            if isinstance(reference, str):
+                try:
+                    found[name] = secrets.resolve(reference)
+                except SecretError as error:
+                    raise SecretError(
+                        f"{self.origin}: [connections.{self.name}]: {name!r}: {error}"
+                    ) from error
+        return found
 
     def literal_secrets(self) -> list[str]:
         """Return the names of fields that hold a secret itself instead of a reference to it."""
@@ -130,9 +143,12 @@ def _read(data: Mapping[str, Any], file: Path) -> Config:
 
 def _relative(key: str, value: Any, file: Path) -> Any:
     """Make the paths of a file relative to that file, not to wherever memxfer was started."""
-    if key in ("path", "config_file") and isinstance(value, str):
+    if key not in ("path", "config_file") or not isinstance(value, str):
+        return value
+    try:
         return str(file.parent / Path(value).expanduser())
-    return value
+    except RuntimeError as error:
+        raise ConfigError(f"{file}: {key!r}: the home folder of {value!r} is not known") from error
 
 
 def _secret_fields(model: type[BaseModel]) -> list[str]:
@@ -143,13 +159,6 @@ def _is_secret(annotation: Any) -> bool:
     if get_origin(annotation) in (Union, UnionType):
         return any(_is_secret(part) for part in get_args(annotation))
     return annotation is SecretStr
-
-
-def _resolve_secrets(model: type[BaseModel], values: dict[str, Any]) -> dict[str, Any]:
-    for name in _secret_fields(model):
-        if isinstance(values.get(name), str):
-            values[name] = secrets.resolve(values[name])
-    return values
 
 
 def _explain(error: ValidationError, connection: Connection) -> str:

@@ -87,21 +87,23 @@ class KeyTemplate:
 
 def _parse(text: str) -> list[tuple[str, str | None]]:
     try:
-        parsed = [(literal, field) for literal, field, _, _ in string.Formatter().parse(text)]
+        parts = list(string.Formatter().parse(text))
     except ValueError as error:
         raise ConfigError(f"document_id template {text!r} is malformed: {error}") from error
     known = _FIELDS.keys() | _STORE_FIELDS
-    for literal, field in parsed:
+    for literal, field, form, conversion in parts:
         if field is not None and field not in known:
             raise ConfigError(
                 f"document_id template {text!r} has an unknown field {{{field}}}; "
                 f"known: {', '.join(sorted(known))}"
             )
+        if form or conversion:
+            raise ConfigError(f"document_id template {text!r}: {{{field}}} takes no format and no conversion")
         if not literal.isascii():
             raise ConfigError(f"document_id template {text!r} has characters outside ASCII")
-    if not any(field in _FIELDS for _, field in parsed):
+    if not any(field in _FIELDS for _, field, _, _ in parts):
         raise ConfigError(f"document_id template {text!r} gives every record the same key; add {{id}}")
-    return parsed
+    return [(literal, field) for literal, field, _, _ in parts]
 
 
 def _fill(pieces: list[tuple[str, str | None]], store: Mapping[str, str]) -> list[tuple[str, str | None]]:
@@ -136,8 +138,14 @@ def _shorten(key: str) -> str:
 
 
 def stable_uuid(*parts: str) -> str:
-    """Return the uuid5 of `parts`: the same parts give the same uuid, on every machine."""
-    return str(uuid.uuid5(_NAMESPACE, "\x00".join(parts)))
+    """Return the uuid5 of `parts`: the same parts give the same uuid, on every machine; others another."""
+    return str(uuid.uuid5(_NAMESPACE, "\x00".join(_escape(part) for part in parts)))
+
+
+def _escape(part: str) -> str:
+    """Return UTF-8 text without NUL, so that parts can be joined by it; different parts stay different."""
+    text = part.replace("\\", "\\\\").replace("\x00", "\\0")
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def job_id(source: str, target: str, *, at: datetime, token: Callable[[], str]) -> str:
@@ -149,8 +157,12 @@ def job_id(source: str, target: str, *, at: datetime, token: Callable[[], str]) 
         at: Now, in UTC.
         token: Gives a few random letters, so that two jobs of one second differ.
     """
-    names = "-to-".join(re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:24] for name in (source, target))
-    return f"{names}-{at:%Y%m%d-%H%M%S}-{token()}"
+    return f"{_plain(source)}-to-{_plain(target)}-{at:%Y%m%d-%H%M%S}-{token()}"
+
+
+def _plain(name: str) -> str:
+    """Return what can begin the name of a folder; a name without a plain letter is a `store`."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:24] or "store"
 
 
 def fingerprint(parts: Mapping[str, Any]) -> str:

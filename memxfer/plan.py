@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -13,7 +13,7 @@ from memxfer.spi import StoreIdentity
 
 __all__ = ["JobPlan", "PlanEnd"]
 
-PLAN_FORMAT = 1
+PLAN_FORMAT: Literal[1] = 1
 
 
 class _Model(BaseModel):
@@ -44,7 +44,7 @@ class JobPlan(_Model):
         losses: Lines of the gap report that touch records.
     """
 
-    format: int = PLAN_FORMAT
+    format: Literal[1] = PLAN_FORMAT
     job: str
     created_at: str
     source: PlanEnd
@@ -77,10 +77,6 @@ class JobPlan(_Model):
         if self.fingerprint() == other.fingerprint():
             return
         mine, theirs = self.moved(), other.moved()
-
-        def differs(name: str) -> bool:
-            return bool(mine[name] != theirs[name])
-
         changes = [
             f"{name}: was {mine[name]!r}, is {theirs[name]!r}" for name in mine if mine[name] != theirs[name]
         ]
@@ -90,7 +86,7 @@ class JobPlan(_Model):
         )
 
     @classmethod
-    def read(cls, text: str, job: str) -> JobPlan:
+    def read(cls, text: str | bytes, job: str) -> JobPlan:
         """Read a plan file.
 
         Raises:
@@ -99,4 +95,8 @@ class JobPlan(_Model):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
+            if any(detail["loc"] == ("format",) for detail in error.errors(include_input=False)):
+                raise LedgerError(
+                    f"the plan of job {job} was written by another version of memxfer; go on with that one"
+                ) from error
             raise LedgerError(f"the plan of job {job} cannot be read; was plan.json edited?") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -20,6 +21,8 @@ GROUP = "memxfer.providers"
 """Entry-point group of providers, built in and third-party alike."""
 
 ProviderClass = type[MemoryProvider[Any]]
+
+_is_class_path = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*").fullmatch
 
 _registered: dict[str, ProviderClass] = {}
 
@@ -59,6 +62,8 @@ def provider_class(name: str) -> ProviderClass:
     if name in _registered:
         return _registered[name]
     if ":" in name:
+        if not _is_class_path(name):
+            raise ConfigError(f"provider {name!r}: name a class as my_module:MyProvider")
         return _import(name, EntryPoint(name=name, value=name, group=GROUP))
     installed = _installed()
     if name not in installed:
@@ -89,11 +94,13 @@ def _import(name: str, point: EntryPoint) -> ProviderClass:
         for part in point.attr.split("."):
             loaded = getattr(loaded, part)
     except ModuleNotFoundError as error:
-        if error.name and point.module.startswith(error.name):
+        if error.name and f"{point.module}.".startswith(f"{error.name}."):
             raise ConfigError(f"provider {name!r}: no module {error.name!r} can be imported") from error
         raise ProviderNotInstalledError(
             f"provider {name!r} needs the package {error.name!r}; install it"
         ) from error
+    except (ImportError, SyntaxError) as error:
+        raise ConfigError(f"provider {name!r}: {point.module} cannot be imported: {error}") from error
     except AttributeError as error:
         raise ConfigError(f"provider {name!r}: {point.module} has no {point.attr}") from error
     if not (isinstance(loaded, type) and issubclass(loaded, MemoryProvider)):

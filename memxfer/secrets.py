@@ -7,6 +7,7 @@ another vault is one more entry.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,13 @@ from memxfer.errors import SecretError
 __all__ = ["SCHEMES", "is_reference", "resolve"]
 
 
+_is_variable = re.compile(r"[A-Za-z_][A-Za-z0-9_]*").fullmatch
+
+
 def _from_environment(name: str) -> str:
+    if not _is_variable(name):
+        # Not quoted: a key that was pasted behind env: must not end in a log.
+        raise SecretError("env: takes the name of an environment variable: letters, digits, underscores")
     value = os.environ.get(name)
     if not value:
         raise SecretError(
@@ -27,7 +34,7 @@ def _from_environment(name: str) -> str:
 def _from_file(path: str) -> str:
     try:
         value = Path(path).expanduser().read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # no text, no path at all, no such user's home
         raise SecretError(f"the secret file {path} cannot be read: {type(error).__name__}") from error
     if not value:
         raise SecretError(f"the secret file {path} is empty")

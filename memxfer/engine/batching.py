@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
+from memxfer.engine.batches import Batch, Buffer, Entry
 from memxfer.engine.budget import ByteBudget
 from memxfer.engine.control import RunControl
 from memxfer.engine.leftovers import Leftovers
@@ -16,13 +20,22 @@ from memxfer.engine.watermark import PartitionWalk, Ticket
 from memxfer.errors import ProviderError, RecordError
 from memxfer.ledger import Change, InDoubt, Ledger, Problem, State
 from memxfer.ledger.states import FILTERED, IGNORED
-from memxfer.models import MemoryRecord
+from memxfer.models import MemoryRecord, sanitise_text
 from memxfer.spi import Clock, Document, MemoryProvider, Refused, Selection, Skipped
 
-__all__ = ["Batch", "Batcher", "Entry", "Pipeline", "WalkSlice"]
-
+__all__ = ["Batcher", "Pipeline", "WalkSlice", "consume"]
 
 _TICK = 0.02
+_DESELECTED = Skipped("deselected")
+_UNMAPPABLE = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    msgspec.MsgspecError,
+)
 
 
 @dataclass(slots=True)
@@ -30,39 +43,6 @@ class WalkSlice(Slice):
     """A slice whose place the ledger keeps."""
 
     walk: PartitionWalk | None = None
-
-
-@dataclass(slots=True, eq=False)
-class Entry:
-    """One document on its way.
-
-    Attributes:
-        ticket: The page it came from.
-        document: What is sent.
-        size: Bytes it holds in the budget.
-        hash: Of the record it was made from.
-        doubt: What an earlier run left of it.
-        seq: Its row in the ledger.
-        sends: Intents so far under this key and hash.
-        is_settled: What became of it is durable.
-    """
-
-    ticket: Ticket
-    document: Document
-    size: int
-    hash: bytes
-    doubt: InDoubt | None = None
-    seq: int = 0
-    sends: int = 0
-    is_settled: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class Batch:
-    """Documents for one request, and the promise that their intents become durable."""
-
-    entries: list[Entry]
-    durable: asyncio.Future[None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,42 +62,15 @@ class Pipeline:
     target: MemoryProvider[Any]
 
     def prepare(self, record: MemoryRecord) -> Document | Skipped | Refused:
-        """Return what becomes of `record`."""
+        """Return what becomes of `record`; one that cannot be mapped costs nobody but itself."""
         try:
-            key = self.key(record)
+            return self.target.prepare(record, self.key(record), self.envelope(record))
         except RecordError as error:
             return Refused(error)
-        return self.target.prepare(record, key, self.envelope(record))
-
-
-class _Buffer:
-    """Documents waiting for company; no key twice, and no more than one request takes."""
-
-    def __init__(self, most: int, most_bytes: int) -> None:
-        self._most = most
-        self._most_bytes = most_bytes
-        self._entries: dict[str, Entry] = {}
-        self._bytes = 0
-
-    def __bool__(self) -> bool:
-        return bool(self._entries)
-
-    def takes(self, entry: Entry) -> bool:
-        """Tell whether `entry` fits in beside what is there."""
-        if not self._entries:
-            return True
-        fits = len(self._entries) < self._most and self._bytes + entry.document.size <= self._most_bytes
-        return fits and entry.document.key not in self._entries
-
-    def add(self, entry: Entry) -> None:
-        self._entries[entry.document.key] = entry
-        self._bytes += entry.document.size
-
-    def take(self) -> list[Entry]:
-        entries = list(self._entries.values())
-        self._entries.clear()
-        self._bytes = 0
-        return entries
+        except _UNMAPPABLE as error:
+            # Only the error's type: its text may quote the memory.
+            reason = f"the record cannot be mapped for {self.target.name} ({type(error).__name__})"
+            return Refused(RecordError(reason, provider=self.target.name, code="unmappable"))
 
 
 class Batcher:
@@ -138,7 +91,7 @@ class Batcher:
         settings: EngineSettings,
         batch_size: int,
         leftovers: Leftovers,
-        taken: int,
+        before: Counter[str],
     ) -> None:
         self._pipeline = pipeline
         self._ledger = ledger
@@ -148,15 +101,18 @@ class Batcher:
         self._settings = settings
         self._pages: asyncio.Queue[tuple[WalkSlice, ListedPage] | None] = asyncio.Queue()
         self.batches: asyncio.Queue[Batch | None] = asyncio.Queue(maxsize=settings.writers)
-        self._fresh = _Buffer(batch_size, settings.batch_bytes)
-        self._doubtful = _Buffer(batch_size, settings.batch_bytes)
+        self._fresh = Buffer(batch_size, settings.batch_bytes)
+        self._doubtful = Buffer(batch_size, settings.batch_bytes)
         self._leftovers = leftovers
         self._idle = 0.0
-        self.taken = taken
+        self._taken = sum(before[state] for state in State)
+        self._doubts = before[State.INTENT]
         self.set_aside = 0
 
     async def deliver(self, item: WalkSlice, page: ListedPage) -> None:
         """Take one page from a lister."""
+        if item.walk is not None:
+            item.walk.expect_page()
         self._pages.put_nowait((item, page))
 
     def close(self) -> None:
@@ -177,16 +133,19 @@ class Batcher:
             await self.batches.put(None)
 
     async def abandon(self) -> None:
-        """After a failure: drop what waits, let every writer end and no lister wait for room."""
+        """After a stop in mid-page: let every writer end, and no lister wait for room.
+
+        Batches that are queued stay there: the writers take their intents back.
+        """
         await self._budget.close()
-        while not self.batches.empty():
-            self.batches.get_nowait()
         for _ in range(self._settings.writers):
-            self.batches.put_nowait(None)
+            await self.batches.put(None)
 
     async def _step(self) -> bool:
         try:
-            item = await asyncio.wait_for(self._pages.get(), _TICK)
+            # Not wait_for: before Python 3.12 that swallows a cancellation which meets a page.
+            async with asyncio.timeout(_TICK):
+                item = await self._pages.get()
         except TimeoutError:
             await self._flush_if_stale()
             return True
@@ -222,23 +181,32 @@ class Batcher:
         ticket.counts[IGNORED] += page.ignored
         change = Change()
         for index, defect in enumerate(page.defects):
-            record_id = defect.id or f"unreadable row {index} of {item.partition.name} after {page.cursor}"
-            self._reject(change, ticket, record_id, walk.meet(record_id), defect.error)
+            name = defect.id or f"unreadable row {index} of {item.partition.name} after {page.cursor}"
+            record_id = sanitise_text(name)[0]
+            self._reject(change, ticket, record_id, self._meet(ticket, record_id), defect.error)
         entries, freed = self._route_all(change, ticket, page.records)
         if page.next_cursor is None:
-            found = await self._leftovers.find(change, walk)
-            await self._budget.acquire_now(sum(listed.size for listed in found))
-            more, more_freed = self._route_all(change, ticket, found)
+            more, more_freed = await self._find_leftovers(change, ticket)
             entries, freed = entries + more, freed + more_freed
         ticket.outstanding += len(entries)
         ticket.is_sealed = not ticket.is_cut
         self._pass_watermark(change, walk)
         if not change.is_empty():
-            self._ledger.commit(change).add_done_callback(_consume)
+            self._ledger.commit(change).add_done_callback(consume)
         if freed:
             await self._budget.release(freed)
         for entry in entries:
             await self._buffer(entry)
+
+    async def _find_leftovers(self, change: Change, ticket: Ticket) -> tuple[list[Entry], int]:
+        doubts = ticket.walk.in_doubt.values()
+        missing = sum(doubt.state is State.INTENT for doubt in doubts)
+        if not missing:
+            return [], 0
+        found = await self._leftovers.find(change, ticket)
+        self._doubts -= missing - len(found)
+        await self._budget.acquire_now(sum(listed.size for listed in found))
+        return self._route_all(change, ticket, found)
 
     def _route_all(
         self, change: Change, ticket: Ticket, records: Iterable[Listed]
@@ -257,37 +225,49 @@ class Batcher:
     def _route(self, change: Change, ticket: Ticket, listed: Listed) -> Entry | None:
         """Decide what becomes of a record; `None` when nothing has to be sent."""
         record = listed.record
-        if self.is_full:
-            ticket.is_cut = True
-            return None
-        if not self._pipeline.selection.matches(record):
-            ticket.counts[FILTERED] += 1
-            return None
-        doubt = ticket.walk.meet(record.id)
+        doubt = self._meet(ticket, record.id)
         if doubt is not None and doubt.state is not State.INTENT:
-            ticket.last_seq = max(ticket.last_seq, doubt.seq)
             return None
-        self.taken += 1
-        prepared = self._pipeline.prepare(record)
+        is_wanted = self._pipeline.selection.matches(record)
+        if doubt is None and not self._takes(ticket, is_wanted=is_wanted):
+            return None
+        prepared = self._pipeline.prepare(record) if is_wanted else _DESELECTED
         if isinstance(prepared, Document):
-            return Entry(ticket, prepared, listed.size, listed.hash, doubt)
+            seq = doubt.seq if doubt else self._ledger.reserve()
+            ticket.last_seq = max(ticket.last_seq, seq)
+            return Entry(ticket, prepared, listed.size, listed.hash, doubt, seq)
         if isinstance(prepared, Skipped):
-            self._aside(
-                change,
-                ticket,
-                record.id,
-                doubt,
-                State.SKIPPED,
-                Problem(prepared.reason, "left out by decision"),
-            )
+            problem = Problem(prepared.reason, "left out by decision")
+            self._aside(change, ticket, record.id, doubt, State.SKIPPED, problem)
         else:
             self._reject(change, ticket, record.id, doubt, prepared.error)
         return None
 
+    def _takes(self, ticket: Ticket, *, is_wanted: bool) -> bool:
+        """Tell whether a new record is to be moved, and count it."""
+        if not is_wanted:
+            ticket.counts[FILTERED] += 1
+        elif self._has_enough:
+            ticket.is_cut = True
+        else:
+            self._taken += 1
+            return True
+        return False
+
+    def _meet(self, ticket: Ticket, record_id: str) -> InDoubt | None:
+        doubt = ticket.meet(record_id)
+        if doubt is not None and doubt.state is State.INTENT:
+            self._doubts -= 1
+        return doubt
+
+    @property
+    def _has_enough(self) -> bool:
+        return self._settings.sample is not None and self._taken >= self._settings.sample
+
     @property
     def is_full(self) -> bool:
-        """Whether a sample has all its records."""
-        return self._settings.sample is not None and self.taken >= self._settings.sample
+        """Whether a sample has all its records, and nothing an earlier run left is still to be met."""
+        return self._has_enough and self._doubts <= 0
 
     def _reject(
         self, change: Change, ticket: Ticket, record_id: str, doubt: InDoubt | None, error: RecordError
@@ -307,13 +287,13 @@ class Batcher:
         now = self._clock.now()
         if doubt is None:
             seq = self._ledger.set_aside(change, ticket.walk.row.id, record_id, state, problem, at=now)
+            ticket.last_seq = max(ticket.last_seq, seq)
+        elif doubt.state is State.INTENT:
+            # It may have been sent before the decision changed, so nobody can say it is not there.
+            self._ledger.settle(change, doubt.seq, doubt.state, State.UNCERTAIN, at=now, problem=problem)
         else:
-            seq = doubt.seq
-            if doubt.state is State.INTENT:
-                # It may have been sent before the decision changed, so nobody can say it is not there.
-                self._ledger.settle(change, seq, doubt.state, State.UNCERTAIN, at=now, problem=problem)
+            return
         self.set_aside += 1
-        ticket.last_seq = max(ticket.last_seq, seq)
 
     def _pass_watermark(self, change: Change, walk: PartitionWalk) -> None:
         passed = walk.advance()
@@ -329,7 +309,7 @@ class Batcher:
             await self._flush(buffer)
         buffer.add(entry)
 
-    async def _flush(self, buffer: _Buffer) -> None:
+    async def _flush(self, buffer: Buffer) -> None:
         entries = buffer.take()
         if not entries:
             return
@@ -337,25 +317,30 @@ class Batcher:
         for entry in entries:
             self._intend(change, entry)
         durable = self._ledger.commit(change)
-        durable.add_done_callback(_consume)
+        durable.add_done_callback(consume)
         await self.batches.put(Batch(entries, durable))
 
     def _intend(self, change: Change, entry: Entry) -> None:
         document = entry.document
         if entry.doubt is None:
-            partition = entry.ticket.walk.row.id
-            entry.seq = self._ledger.intend(change, partition, document.record_id, document.key, entry.hash)
+            self._ledger.intend(
+                change,
+                entry.seq,
+                partition=entry.ticket.walk.row.id,
+                record_id=document.record_id,
+                key=document.key,
+                digest=entry.hash,
+            )
             entry.sends = 1
         else:
-            entry.seq = entry.doubt.seq
             entry.sends = self._ledger.intend_again(change, entry.doubt, document.key, entry.hash)
-        entry.ticket.last_seq = max(entry.ticket.last_seq, entry.seq)
+            entry.is_changed = entry.sends == 1
         if document.changes:
             problem = Problem(document.changes[0], f"sent with changes: {', '.join(document.changes)}")
-            self._ledger.warn(change, entry.seq, problem, at=self._clock.now())
+            self._ledger.note(change, entry.seq, problem, at=self._clock.now())
 
 
-def _consume(future: asyncio.Future[None]) -> None:
+def consume(future: asyncio.Future[None]) -> None:
     """Look at the result, so that a failed ledger is reported once, by whoever waits for it."""
     if not future.cancelled():
         future.exception()

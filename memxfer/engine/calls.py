@@ -55,15 +55,19 @@ class Caller:
     _pacer: Pacer = field(init=False)
 
     def __post_init__(self) -> None:
-        self._pacer = Pacer(self.settings.max_rate, clock=self.clock)
+        self._pacer = Pacer(self.settings.max_rate, clock=self.clock, sleep=self.control.sleep)
 
-    async def read(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def read(self, call: Callable[[], Awaitable[T]], *, is_paced: bool = True) -> T:
         """Make a call that may be repeated at will: a question, not a write.
+
+        Args:
+            call: Makes it, each time anew.
+            is_paced: It costs a request; not so for a step of a longer listing.
 
         Raises:
             Stopped: The run is stopping, for this call's failure or another reason.
         """
-        return await self._call(call, retried=(TransientError, AmbiguousError))
+        return await self._call(call, retried=(TransientError, AmbiguousError), is_paced=is_paced)
 
     async def write(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make a call that is repeated only where certainly nothing was stored.
@@ -74,12 +78,19 @@ class Caller:
         """
         return await self._call(call, retried=(TransientError,))
 
-    async def _call(self, call: Callable[[], Awaitable[T]], *, retried: tuple[type[Exception], ...]) -> T:
+    async def _call(
+        self,
+        call: Callable[[], Awaitable[T]],
+        *,
+        retried: tuple[type[Exception], ...],
+        is_paced: bool = True,
+    ) -> T:
         backoff = Backoff(self.settings.retry)
         refusals = 0
         while True:
             self.control.check()
-            await self._pacer.wait()
+            if is_paced:
+                await self._pacer.wait()
             try:
                 return await call()
             except (RateLimitedError, NotReadyError) as error:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from enum import StrEnum
 
 from memxfer.spi import Clock
 
-__all__ = ["RunControl", "StopCause", "Stopped"]
+__all__ = ["RunControl", "StopCause", "Stopped", "side_by_side"]
 
 
 class StopCause(StrEnum):
@@ -74,3 +76,13 @@ class RunControl:
             sleeping.cancel()
             stopping.cancel()
         self.check()
+
+
+@asynccontextmanager
+async def side_by_side() -> AsyncIterator[asyncio.TaskGroup]:
+    """Give a task group whose first error comes out as itself, so that whoever classifies errors knows it."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from memxfer.capabilities import Writing
-from memxfer.engine.batching import Batcher, Pipeline, WalkSlice
+from memxfer.capabilities import ClientKey, Writing
+from memxfer.engine.batching import Batcher, Pipeline, WalkSlice, consume
 from memxfer.engine.budget import ByteBudget
 from memxfer.engine.calls import Caller
-from memxfer.engine.control import RunControl, StopCause, Stopped
+from memxfer.engine.control import RunControl, StopCause, Stopped, side_by_side
 from memxfer.engine.leftovers import Leftovers
 from memxfer.engine.listing import Listing
 from memxfer.engine.settings import EngineSettings
@@ -22,11 +22,14 @@ from memxfer.engine.writing import Writer
 from memxfer.errors import MemxferError
 from memxfer.ledger import Change, InDoubt, Ledger, PartitionRow, Problem, State
 from memxfer.ledger.states import FILTERED, IGNORED
+from memxfer.models import sanitise_text
 from memxfer.spi import Clock, MemoryProvider, Partition, SupportsCount
 
 __all__ = ["Engine", "Snapshot"]
 
 _COUNT_BEFORE = "source_count"
+_TELLING_TWINS = (ClientKey.NONE, ClientKey.APPEND, ClientKey.REJECT)
+"""These keep both documents, or refuse the second one by name."""
 _COLLISION = Problem(
     "duplicate_key",
     "another record has the same document key, and the target keeps one document per key; "
@@ -118,25 +121,25 @@ class Engine:
             done = sum(self._settler.done.values())
             total = self._before[State.ACCEPTED] + written[State.ACCEPTED]
             return Snapshot("settle", done, total, failed, waiting if waiting > 0 else None)
-        done = _records(self._before) + self.finished
+        done = _records(self._before) - self._before[State.INTENT] + self.finished
         return Snapshot("move", done, self._total, failed, waiting if waiting > 0 else None)
 
     async def run(self) -> None:
         """Do all there is to do, or stop early and note in `control` why."""
-        try:
-            before = await self._count_before()
-            await self._move()
-            self._control.check()
-            await self._target.finish()
-            await self._note_completeness(before)
-            await self._note_collisions()
-            if self._settings.settle:
-                self._phase = "settle"
-                await self._settler.run()
-        except Stopped:
-            return
-        except MemxferError as error:
-            self._target_caller.give_up(error)
+        await self._guarded(self._run())
+
+    async def _run(self) -> None:
+        before = await self._count_before()
+        await self._move()
+        self._control.check()
+        # Changes that nobody waited for are durable too, or the run has failed.
+        await self._ledger.commit(Change())
+        await self._target_caller.read(self._target.finish)
+        await self._note_completeness(before)
+        await self._note_collisions()
+        if self._settings.settle:
+            self._phase = "settle"
+            await self._settler.run()
 
     # -- moving -------------------------------------------------------------------------------
 
@@ -158,14 +161,14 @@ class Engine:
             settings=self._settings,
             batch_size=min(self._target.config.batch_size or writing.max_batch, writing.max_batch),
             leftovers=leftovers,
-            taken=_records(self._before),
+            before=self._before,
         )
 
     async def _move(self) -> None:
-        async with asyncio.TaskGroup() as group:
+        async with side_by_side() as group:
             for _ in range(self._settings.writers):
                 group.create_task(self._write())
-            group.create_task(self._guarded(self._batch()))
+            group.create_task(self._batch())
             group.create_task(self._guarded(self._list()))
 
     async def _list(self) -> None:
@@ -180,48 +183,51 @@ class Engine:
             self._batcher.close()
 
     async def _batch(self) -> None:
-        try:
-            await self._batcher.run()
-        except BaseException:
+        if not await self._guarded(self._batcher.run()):
             # The writers wait for their end marks, whatever happened here.
             await self._batcher.abandon()
-            raise
 
     async def _write(self) -> None:
         # Each batch is guarded on its own: a writer must live to its end mark, or the batcher waits for ever.
         while (batch := await self._batcher.batches.get()) is not None:
             await self._guarded(self._writer.process(batch))
 
-    async def _guarded(self, work: Awaitable[None]) -> None:
+    async def _guarded(self, work: Awaitable[None]) -> bool:
         """The engine's boundary: whatever goes wrong inside stops the run with its place kept."""
         try:
             await work
         except Stopped:
-            return
+            return False
         except MemxferError as error:
             self._target_caller.give_up(error)
         except Exception as error:  # noqa: BLE001 - a bug must not cost the job's place
             reason = f"an unexpected {type(error).__name__}; the job's place is kept"
             self._control.stop(StopCause.BUG, reason, error=error)
+        else:
+            return True
+        return False
 
     async def _slices(self) -> AsyncIterator[WalkSlice]:
         """Give the partitions that are not done: new ones are noted, known ones go on at their mark."""
         known = self._ledger.partitions()
         doubts = self._ledger.after_watermarks()
-        async for partition in self._source.list_partitions():
-            row = known.pop(partition.name, None)
+        async for partition in self._listing.partitions():
+            name = sanitise_text(partition.name)[0]
+            row = known.pop(name, None)
             if row is None:
                 change = Change()
-                row = self._ledger.add_partition(change, partition.name)
-                self._ledger.commit(change)
+                row = self._ledger.add_partition(change, name)
+                self._ledger.commit(change).add_done_callback(consume)
             if not row.is_done:
-                yield self._slice(partition, row, doubts.get(row.id, {}))
+                yield self._slice(partition, row, doubts.pop(row.id, {}))
         for row in known.values():
             if not row.is_done:
                 self._listing.aborted[row.name] = "the source no longer has this partition"
 
-    @staticmethod
-    def _slice(partition: Partition, row: PartitionRow, doubts: dict[str, InDoubt]) -> WalkSlice:
+    def _slice(self, partition: Partition, row: PartitionRow, doubts: dict[str, InDoubt]) -> WalkSlice:
+        if not self._listing.is_stable and row.cursor is not None:
+            # Rows from before the cursor may have moved behind it.
+            doubts = self._ledger.all_of(row.id)
         return WalkSlice(partition, row.cursor, walk=PartitionWalk(row, doubts))
 
     async def _restart(self, item: WalkSlice) -> None:
@@ -230,6 +236,11 @@ class Engine:
         if walk is not None:
             while not walk.is_drained:
                 await self._control.sleep(self._settings.restart_tick)
+            change = Change()
+            walk.rewind(change)
+            self._ledger.advance(change, walk.row)
+            # Commits keep their order: once this one is durable, so is how every record before it ended.
+            await self._ledger.commit(change)
             walk.restart(self._ledger.all_of(walk.row.id))
 
     # -- completeness -------------------------------------------------------------------------
@@ -260,13 +271,17 @@ class Engine:
 
     async def _note_collisions(self) -> None:
         """Two records under one key leave one document in the target: the other has not arrived."""
-        colliding = await asyncio.to_thread(self._ledger.colliding)
-        if not colliding:
+        writing = self._target.capabilities().writing
+        if writing is None or writing.client_key in _TELLING_TWINS:
             return
         change = Change()
         now = self._clock.now()
-        for seq, state in colliding:
-            self._ledger.settle(change, seq, state, State.FAILED, at=now, problem=_COLLISION)
+        for twins in await asyncio.to_thread(self._ledger.twins):
+            stored = [seq for seq, state in twins if state is State.STORED]
+            kept = stored[0] if len(stored) == 1 else twins[-1][0]
+            for seq, state in twins:
+                if seq != kept:
+                    self._ledger.settle(change, seq, state, State.FAILED, at=now, problem=_COLLISION)
         await self._ledger.commit(change)
 
 

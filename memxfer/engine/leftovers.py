@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from memxfer.engine.calls import Caller
 from memxfer.engine.listing import Listed
-from memxfer.engine.watermark import PartitionWalk
+from memxfer.engine.watermark import Ticket
 from memxfer.ledger import Change, InDoubt, Ledger, Problem, State
+from memxfer.models import sanitise_record
 from memxfer.spi import MemoryProvider, SupportsGet, SupportsLookup
 
 __all__ = ["Leftovers"]
+
+_CHUNK = 100
 
 _GONE = Problem("gone", "the source no longer has it, and the target never got it")
 _UNCERTAIN = Problem("uncertain", "the source no longer has it, and it may have been sent before the crash")
@@ -39,18 +43,23 @@ class Leftovers:
         self._target_caller = target_caller
         self._ledger = ledger
 
-    async def find(self, change: Change, walk: PartitionWalk) -> list[Listed]:
-        """Return the records that are there after all; settle the others in `change`."""
+    async def find(self, change: Change, ticket: Ticket) -> list[Listed]:
+        """Return the records that are there after all; settle the others in `change`.
+
+        Args:
+            change: Where their end is noted.
+            ticket: The last page of the walk.
+        """
         found: list[Listed] = []
-        for doubt in list(walk.in_doubt.values()):
-            if doubt.state is not State.INTENT:
-                continue
+        missing: list[InDoubt] = []
+        for doubt in [doubt for doubt in ticket.walk.in_doubt.values() if doubt.state is State.INTENT]:
             listed = await self._get(doubt.id)
             if listed is None:
-                walk.meet(doubt.id)
-                await self._settle(change, doubt)
+                missing.append(doubt)
             else:
                 found.append(listed)
+        for start in range(0, len(missing), _CHUNK):
+            await self._settle(change, missing[start : start + _CHUNK])
         return found
 
     async def _get(self, record_id: str) -> Listed | None:
@@ -58,17 +67,27 @@ class Leftovers:
         if not isinstance(source, SupportsGet):
             return None
         record = await self._source_caller.read(lambda: source.get(record_id))
-        return None if record is None else Listed.of(record)
+        return None if record is None else Listed.of(sanitise_record(record))
 
-    async def _settle(self, change: Change, doubt: InDoubt) -> None:
+    async def _settle(self, change: Change, missing: Sequence[InDoubt]) -> None:
         target = self._target
+        held = await self._look_up(target, missing) if isinstance(target, SupportsLookup) else {}
+        # A look-up that sees finished tasks only proves presence, never absence.
+        is_proof = isinstance(target, SupportsLookup) and target.lookup_visibility != "after_task"
         now = self._source_caller.clock.now()
-        if not isinstance(target, SupportsLookup) or doubt.key is None:
-            self._ledger.settle(change, doubt.seq, doubt.state, State.UNCERTAIN, at=now, problem=_UNCERTAIN)
-            return
-        key = doubt.key
-        held = await self._target_caller.read(lambda: target.lookup([key]))
-        if key in held:
-            self._ledger.settle(change, doubt.seq, doubt.state, State.PRESENT, at=now, target_ids=held[key])
-        else:
-            self._ledger.settle(change, doubt.seq, doubt.state, State.GONE, at=now, problem=_GONE)
+        for doubt in missing:
+            ids = held.get(doubt.key or "")
+            if ids is not None:
+                self._ledger.settle(change, doubt.seq, doubt.state, State.PRESENT, at=now, target_ids=ids)
+                self._ledger.forget_problem(change, doubt.seq, _UNCERTAIN.code)
+                continue
+            state, problem = (State.GONE, _GONE) if is_proof else (State.UNCERTAIN, _UNCERTAIN)
+            self._ledger.settle(change, doubt.seq, doubt.state, state, at=now, problem=problem)
+
+    async def _look_up(
+        self, target: SupportsLookup, missing: Sequence[InDoubt]
+    ) -> Mapping[str, Sequence[str]]:
+        if isinstance(target.lookup_visibility, float | int):
+            await self._target_caller.control.sleep(target.lookup_visibility)
+        keys = [doubt.key for doubt in missing if doubt.key is not None]
+        return await self._target_caller.read(lambda: target.lookup(keys))

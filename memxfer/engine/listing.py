@@ -13,7 +13,7 @@ import xxhash
 from memxfer.capabilities import Paging
 from memxfer.engine.budget import ByteBudget
 from memxfer.engine.calls import Caller
-from memxfer.engine.control import RunControl, Stopped
+from memxfer.engine.control import RunControl, Stopped, side_by_side
 from memxfer.errors import CursorExpiredError, MemxferError, ProviderError
 from memxfer.models import MemoryRecord, encode_record
 from memxfer.spi import Defect, MemoryProvider, Page, Partition
@@ -87,9 +87,24 @@ class ListedPage:
 class _Guard:
     """What one walk through a partition has seen, to notice a listing that turns in circles."""
 
+    remembers_all: bool
     cursors: set[str] = field(default_factory=set)
-    ids: set[int] | None = None
+    ids: set[int] = field(default_factory=set)
+    last_page: set[int] = field(default_factory=set)
     empty: int = 0
+
+    def begin_page(self) -> None:
+        """Where rows come in key order, only a page and the one before it can overlap."""
+        if not self.remembers_all:
+            self.last_page, self.ids = self.ids, set()
+
+    def is_repeated(self, record_id: str) -> bool:
+        """Tell whether this walk gave the record already, and remember it."""
+        mark = xxhash.xxh3_64_intdigest(record_id.encode())
+        if mark in self.ids or mark in self.last_page:
+            return True
+        self.ids.add(mark)
+        return False
 
 
 class Listing:
@@ -103,6 +118,7 @@ class Listing:
 
     Attributes:
         aborted: Names of partitions given up, each with the reason.
+        is_stable: Rows keep their place while others come and go.
     """
 
     def __init__(
@@ -116,8 +132,8 @@ class Listing:
         self._most = min(source.config.page_size or paging.max_page, paging.max_page)
         self._weight = float(_FIRST_GUESS) / _FIRST_PAGE
         self._active = 0
-        is_stable = paging.style == "keyset" or (paging.insert_safe and paging.delete_safe)
-        self._remembers_ids = paging.cursors_expire or not is_stable
+        self.is_stable = paging.style == "keyset" or (paging.insert_safe and paging.delete_safe)
+        self._remembers_all = paging.cursors_expire or not self.is_stable
         self._is_enough: Callable[[], bool] = lambda: False
         self.aborted: dict[str, str] = {}
 
@@ -125,6 +141,31 @@ class Listing:
     def control(self) -> RunControl:
         """Whether to go on."""
         return self._caller.control
+
+    async def partitions(self) -> AsyncIterator[Partition]:
+        """Give the source's partitions, each name once; where listing them fails for now, ask again.
+
+        Raises:
+            Stopped: The run is stopping.
+            ProviderError: They cannot be listed, and no later try would help.
+        """
+        seen: set[str] = set()
+        listing = self._source.list_partitions()
+
+        async def following() -> Partition | None:
+            nonlocal listing
+            try:
+                while (partition := await anext(listing, None)) is not None and partition.name in seen:
+                    pass
+            except ProviderError:
+                # A generator that raised is over, and would look like the end of the list.
+                listing = self._source.list_partitions()
+                raise
+            return partition
+
+        while (partition := await self._caller.read(following, is_paced=False)) is not None:
+            seen.add(partition.name)
+            yield partition
 
     async def run(
         self,
@@ -157,13 +198,9 @@ class Listing:
                 finally:
                     self._active -= 1
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(self._listers):
-                    group.create_task(self._quietly(lister()))
-        except BaseExceptionGroup as group_error:
-            # Whoever calls handles errors, not bundles of them; the first is the cause.
-            raise group_error.exceptions[0] from None
+        async with side_by_side() as group:
+            for _ in range(self._listers):
+                group.create_task(self._quietly(lister()))
 
     async def _quietly(self, work: Awaitable[None]) -> None:
         try:
@@ -194,7 +231,7 @@ class Listing:
         self.aborted[item.partition.name] = "its cursors expired again and again"
 
     async def _pages(self, item: S, deliver: Callable[[S, ListedPage], Awaitable[None]]) -> None:
-        guard = _Guard(ids=set() if self._remembers_ids else None)
+        guard = _Guard(self._remembers_all)
         while True:
             limit = self._page_size()
             held = await self._reserve(limit)
@@ -229,12 +266,8 @@ class Listing:
         return held
 
     def _weigh(self, page: Page, cursor: str | None, guard: _Guard) -> ListedPage:
-        known = guard.ids
-        records = [
-            Listed.of(record)
-            for record in page.records
-            if known is None or not _is_repeated(record.id, known)
-        ]
+        guard.begin_page()
+        records = [Listed.of(record) for record in page.records if not guard.is_repeated(record.id)]
         total = sum(listed.size for listed in records)
         if records:
             self._weight += (total / len(records) - self._weight) / _SMOOTHING
@@ -254,11 +287,3 @@ class Listing:
             raise ProviderError(
                 f"partition {name}: {_MOST_EMPTY_PAGES} empty pages in a row; listing stopped there"
             )
-
-
-def _is_repeated(record_id: str, known: set[int]) -> bool:
-    mark = xxhash.xxh3_64_intdigest(record_id.encode())
-    if mark in known:
-        return True
-    known.add(mark)
-    return False

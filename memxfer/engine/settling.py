@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from functools import partial
 from typing import Any
 
 from memxfer.engine.calls import Caller
-from memxfer.engine.control import Stopped
+from memxfer.engine.control import Stopped, side_by_side
 from memxfer.engine.settings import EngineSettings
 from memxfer.ledger import Accepted, Change, Ledger, Problem, State
 from memxfer.spi import IngestState, IngestStatus, MemoryProvider, SupportsIngestStatus
@@ -35,6 +34,8 @@ class Settler:
         self._ledger = ledger
         self._settings = settings
         self.done: Counter[str] = Counter()
+        writing = target.capabilities().writing
+        self._tells_ids = writing is not None and writing.reports_ids
 
     async def run(self) -> None:
         """Ask until nothing is under way, nothing has moved for long, or the run stops.
@@ -85,7 +86,7 @@ class Settler:
                 question = partial(target.ingest_status, rows[number].ingestion_id)
                 answers[number] = await self._caller.read(question)
 
-        async with asyncio.TaskGroup() as group:
+        async with side_by_side() as group:
             for _ in range(min(self._settings.pollers, len(rows))):
                 group.create_task(_until_stopped(poller()))
         return answers
@@ -106,7 +107,7 @@ class Settler:
                 at=now,
                 ingestion_id=row.ingestion_id,
                 target_ids=status.target_ids,
-                problem=_problem(status),
+                problem=_problem(status, tells_ids=self._tells_ids),
             )
         await self._ledger.commit(change)
 
@@ -118,14 +119,14 @@ async def _until_stopped(work: Any) -> None:
         return
 
 
-def _problem(status: IngestStatus) -> Problem | None:
+def _problem(status: IngestStatus, *, tells_ids: bool) -> Problem | None:
     error = status.error
     if status.state is IngestState.GONE:
         return Problem("gone", "the target no longer knows the document it accepted")
     if status.state is IngestState.FAILED:
         text = str(error) if error else "the target failed to process it"
         return Problem(error.code if error else "processing", text, error.correlation_id if error else None)
-    if not status.target_ids:
+    if tells_ids and not status.target_ids:
         return Problem(NO_MEMORIES, "the target processed it and kept no memory of it")
     if status.partial:
         return Problem(PARTIAL, str(error) if error else "the target reports that part of it failed")

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
-from memxfer.ledger import InDoubt, PartitionRow
+from memxfer.ledger import Change, InDoubt, PartitionRow
+from memxfer.ledger.states import FILTERED, IGNORED
 
 __all__ = ["PartitionWalk", "Ticket"]
 
@@ -26,6 +27,7 @@ class Ticket:
         is_sealed: Every record of it is in the ledger or on its way there.
         is_cut: Some of its records were left for a later run; the watermark never passes it.
         counts: Rows that never become records, added to the counters when the watermark passes.
+        met: Seqs of records that an earlier run left and that came on this page.
     """
 
     walk: PartitionWalk
@@ -35,6 +37,20 @@ class Ticket:
     is_sealed: bool = False
     is_cut: bool = False
     counts: Counter[str] = field(default_factory=Counter)
+    met: list[int] = field(default_factory=list)
+
+    def meet(self, record_id: str) -> InDoubt | None:
+        """Return what an earlier run left of this record, once; `None` if it is new."""
+        doubt = self.walk.in_doubt.pop(record_id, None)
+        if doubt is not None:
+            self.met.append(doubt.seq)
+            self.last_seq = max(self.last_seq, doubt.seq)
+        return doubt
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing of it is under way."""
+        return (self.is_sealed or self.is_cut) and not self.outstanding
 
 
 class PartitionWalk:
@@ -51,18 +67,31 @@ class PartitionWalk:
         self._old_seqs = deque(sorted(doubt.seq for doubt in in_doubt.values()))
         self._met: set[int] = set()
         self._tickets: deque[Ticket] = deque()
+        self._expected = 0
+        self._reached = row.mark
         self._is_pinned = False
+
+    def expect_page(self) -> None:
+        """A page was listed and waits for its turn."""
+        self._expected += 1
 
     def open_page(self, next_cursor: str | None) -> Ticket:
         """Begin a page; pages are opened in listing order."""
+        self._expected -= 1
         ticket = Ticket(self, next_cursor)
         self._tickets.append(ticket)
         return ticket
 
     @property
     def is_drained(self) -> bool:
-        """Whether every page opened so far is settled."""
-        return not self._tickets
+        """Whether every page listed so far is settled, or left for a later run."""
+        return not self._expected and all(ticket.is_at_rest for ticket in self._tickets)
+
+    def rewind(self, change: Change) -> None:
+        """Go back to the start: rows that never become records will be counted anew."""
+        change.counts.subtract({IGNORED: self.row.ignored, FILTERED: self.row.filtered})
+        self.row.cursor, self.row.mark, self._reached = None, 0, 0
+        self.row.ignored = self.row.filtered = 0
 
     def restart(self, known: dict[str, InDoubt]) -> None:
         """List again from the start: everything the ledger has of the partition may come again.
@@ -74,13 +103,6 @@ class PartitionWalk:
         self._met.clear()
         self._is_pinned = True
 
-    def meet(self, record_id: str) -> InDoubt | None:
-        """Return what an earlier run left of this record, once; `None` if it is new."""
-        doubt = self.in_doubt.pop(record_id, None)
-        if doubt is not None:
-            self._met.add(doubt.seq)
-        return doubt
-
     def advance(self) -> Counter[str] | None:
         """Move the watermark over finished pages.
 
@@ -90,12 +112,16 @@ class PartitionWalk:
         passed: Counter[str] | None = None
         while self._tickets and self._tickets[0].is_sealed and not self._tickets[0].outstanding:
             ticket = self._tickets.popleft()
+            # Met records count only now: while their page is under way they must stay after the mark.
+            self._met.update(ticket.met)
+            self.row.ignored += ticket.counts[IGNORED]
+            self.row.filtered += ticket.counts[FILTERED]
             passed = (passed or Counter()) + ticket.counts
             self.row.cursor = ticket.next_cursor
             self.row.is_done = ticket.next_cursor is None
-            self.row.mark = max(self.row.mark, ticket.last_seq)
+            self._reached = max(self._reached, ticket.last_seq)
         if passed is not None:
-            self.row.mark = min(self.row.mark, self._before_unmet())
+            self.row.mark = min(self._reached, self._before_unmet())
         return passed
 
     def _before_unmet(self) -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from memxfer.capabilities import ClientKey, Writing
-from memxfer.engine.batching import Batch, Entry
+from memxfer.engine.batches import Batch, Entry
 from memxfer.engine.budget import ByteBudget
 from memxfer.engine.calls import Caller
 from memxfer.engine.control import StopCause, Stopped
@@ -25,6 +26,9 @@ _ASKING = (ClientKey.NONE, ClientKey.APPEND)
 _DUPLICATE = "duplicate"
 _NO_HANDLE = Problem("no_handle", "accepted, but the target gave no id to ask about it")
 _UNSETTLED = Problem("uncertain", "it may have been stored; the target takes no key and cannot be asked")
+_OLDER_FORM = Problem(
+    "conflict", "the target holds an older form of this record and did not take the new one"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,39 +44,43 @@ class Verdict:
     problem: Problem | None = None
 
 
-def judge(receipt: WriteReceipt, *, sends: int) -> Verdict:
+_OUTDATED = Verdict(State.FAILED, _OLDER_FORM)
+
+
+def judge(receipt: WriteReceipt, *, sends: int, is_changed: bool = False) -> Verdict:
     """Read a receipt.
 
     Args:
         receipt: The target's answer.
         sends: Intents so far under this key and hash. A refusal as duplicate proves an earlier send
             of ours only from the second on; before that, somebody else's document has the key.
+        is_changed: What the target already holds under the key may be an older form of the record.
     """
     outcome = receipt.outcome
     if outcome in (Outcome.CREATED, Outcome.UPDATED):
         return Verdict(State.STORED)
     if outcome is Outcome.PRESENT:
-        return Verdict(State.PRESENT)
+        return _OUTDATED if is_changed else Verdict(State.PRESENT)
     if outcome is Outcome.PENDING:
-        if receipt.ingestion_id is None:
-            return Verdict(
-                State.UNCERTAIN, Problem("no_handle", "accepted, but the target gave no id to ask about it")
-            )
-        return Verdict(State.ACCEPTED)
+        return Verdict(State.ACCEPTED) if receipt.ingestion_id else Verdict(State.UNCERTAIN, _NO_HANDLE)
     if outcome is Outcome.UNKNOWN:
         return Verdict(None)
-    return _judge_refusal(receipt, sends)
+    return _judge_refusal(receipt, is_ours=sends > 1 and not is_changed)
 
 
-def _judge_refusal(receipt: WriteReceipt, sends: int) -> Verdict:
+def _judge_refusal(receipt: WriteReceipt, *, is_ours: bool) -> Verdict:
     error = receipt.error
     code = error.code if error else None
-    problem = Problem(code, str(error) if error else "refused without a reason", receipt.correlation_id)
+    correlation_id = receipt.correlation_id or (error.correlation_id if error else None)
+    problem = Problem(code, str(error) if error else "refused without a reason", correlation_id)
     if code != _DUPLICATE:
         return Verdict(State.FAILED, problem)
-    if sends > 1:
+    if is_ours:
         return Verdict(State.PRESENT)
     return Verdict(State.FAILED, Problem("conflict", problem.reason, problem.correlation_id))
+
+
+_NO_RECEIPT = WriteReceipt(Outcome.UNKNOWN)
 
 
 @dataclass(slots=True)
@@ -97,18 +105,23 @@ class Writer:
 
     async def process(self, batch: Batch) -> None:
         """Send a batch until each of its documents is settled, or the run stops."""
-        await batch.durable
         try:
-            if self.caller.control.is_stopping:
-                await self._take_back(batch.entries)
-                return
-            known = await self._ask_about_doubts(batch.entries)
-            await self._deliver(known)
+            await batch.durable
+            await self._deliver(await self._begin(batch.entries))
         except Stopped:
-            pass
+            return
         finally:
             # What is still open stays an intent in the ledger; its memory can go.
             await self.budget.release(sum(entry.size for entry in batch.entries if not entry.is_settled))
+
+    async def _begin(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Return what has to be sent; where the run stops before that, the intents are void."""
+        try:
+            self.caller.control.check()
+            return await self._ask_about_doubts(entries)
+        except Stopped:
+            await self._take_back([entry for entry in entries if not entry.is_settled])
+            raise
 
     async def _deliver(self, entries: Sequence[Entry]) -> None:
         backoff = Backoff(self.caller.settings.retry)
@@ -139,14 +152,21 @@ class Writer:
             await self._settle(entries, [WriteReceipt(Outcome.REJECTED, error=error)])
             return
         middle = len(entries) // 2
-        await self._deliver(entries[:middle])
+        try:
+            await self._deliver(entries[:middle])
+        except Stopped:
+            await self._take_back(entries[middle:])
+            raise
         await self._deliver(entries[middle:])
 
     async def _take_back(self, entries: Sequence[Entry]) -> None:
         """The call was certainly not carried out: the intents are void."""
         change = Change()
         for entry in entries:
-            self.ledger.unsend(change, entry.seq, entry.sends)
+            if entry.is_changed and entry.doubt is not None and entry.sends == 1:
+                self.ledger.restore(change, entry.doubt)
+            else:
+                self.ledger.unsend(change, entry.seq, entry.sends)
         await self.ledger.commit(change)
 
     async def _prepare_again(
@@ -177,29 +197,45 @@ class Writer:
             (receipt.correlation_id for receipt in receipts if receipt.correlation_id), None
         )
         request = self.ledger.request(change, len(entries), correlation_id, at=now)
+        replaces = self._writing().client_key is ClientKey.UPSERT
         unknown: list[Entry] = []
         settled: list[Entry] = []
         for entry, receipt in zip(entries, receipts, strict=True):
-            verdict = judge(receipt, sends=entry.sends)
+            verdict = judge(receipt, sends=entry.sends, is_changed=entry.is_changed and not replaces)
             if verdict.state is None:
                 unknown.append(entry)
                 continue
             settled.append(entry)
-            self.done[verdict.state] += 1
-            self.ledger.settle(
-                change,
-                entry.seq,
-                State.INTENT,
-                verdict.state,
-                at=now,
-                ingestion_id=receipt.ingestion_id,
-                target_ids=receipt.target_ids,
-                request=request,
-                problem=verdict.problem,
-            )
+            self._end(change, entry, verdict.state, verdict.problem, at=now, receipt=receipt, request=request)
         change.counts[DOCUMENTS] += sum(receipt.outcome not in _NOT_ACKNOWLEDGED for receipt in receipts)
         await self._close(change, settled)
         return unknown
+
+    def _end(
+        self,
+        change: Change,
+        entry: Entry,
+        state: State,
+        problem: Problem | None,
+        *,
+        at: datetime,
+        receipt: WriteReceipt,
+        request: int | None = None,
+    ) -> None:
+        self.done[state] += 1
+        if entry.doubt is not None:
+            self.ledger.forget_problem(change, entry.seq, _UNSETTLED.code)
+        self.ledger.settle(
+            change,
+            entry.seq,
+            State.INTENT,
+            state,
+            at=at,
+            ingestion_id=receipt.ingestion_id,
+            target_ids=receipt.target_ids,
+            request=request,
+            problem=problem,
+        )
 
     async def _close(self, change: Change, settled: Sequence[Entry]) -> None:
         """Make the end of entries durable, together with the watermarks they move."""
@@ -229,10 +265,7 @@ class Writer:
             return entries
         if isinstance(self.target, SupportsLookup):
             return await self._look_up(self.target, entries)
-        if self.settings.on_uncertain == "resend":
-            return entries
-        await self._give_up(entries)
-        return ()
+        return await self._decide(entries)
 
     async def _look_up(self, target: SupportsLookup, entries: Sequence[Entry]) -> Sequence[Entry]:
         if isinstance(target.lookup_visibility, float | int):
@@ -243,25 +276,47 @@ class Writer:
         now = self.caller.clock.now()
         found = [entry for entry in entries if entry.document.key in held]
         for entry in found:
-            self.done[State.PRESENT] += 1
-            ids = held[entry.document.key]
-            self.ledger.settle(change, entry.seq, State.INTENT, State.PRESENT, at=now, target_ids=ids)
+            receipt = WriteReceipt(Outcome.PRESENT, target_ids=held[entry.document.key])
+            state, problem = (State.FAILED, _OLDER_FORM) if entry.is_changed else (State.PRESENT, None)
+            self._end(change, entry, state, problem, at=now, receipt=receipt)
         await self._close(change, found)
-        return [entry for entry in entries if entry.document.key not in held]
+        absent = [entry for entry in entries if entry.document.key not in held]
+        if target.lookup_visibility == "after_task":
+            # What was accepted may still be under way: not found proves nothing.
+            return await self._decide(absent)
+        for entry in absent:
+            entry.is_changed = False
+        return absent
 
-    async def _give_up(self, entries: Sequence[Entry]) -> None:
+    async def _decide(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Do with documents nobody can tell about what the user decided; without a decision, stop."""
+        if not entries or self.settings.on_uncertain == "resend":
+            return entries
+        if self.settings.on_uncertain == "skip":
+            await self._leave_uncertain(entries)
+            return ()
+        await self._stop_for_decision(entries)
+        raise Stopped
+
+    async def _leave_uncertain(self, entries: Sequence[Entry]) -> None:
         change = Change()
         now = self.caller.clock.now()
         for entry in entries:
-            self.done[State.UNCERTAIN] += 1
-            self.ledger.settle(change, entry.seq, State.INTENT, State.UNCERTAIN, at=now, problem=_UNSETTLED)
+            self._end(change, entry, State.UNCERTAIN, _UNSETTLED, at=now, receipt=_NO_RECEIPT)
         await self._close(change, entries)
-        if self.settings.on_uncertain == "stop":
-            self.caller.control.stop(
-                StopCause.UNCERTAIN,
-                f"{len(entries)} documents may or may not be in the target, and it cannot be asked; look "
-                "there, then resume with --on-uncertain resend (may store twice) or skip (may leave out)",
-            )
+
+    async def _stop_for_decision(self, entries: Sequence[Entry]) -> None:
+        """They stay intents after the watermark, so that the decision can still be carried out."""
+        change = Change()
+        now = self.caller.clock.now()
+        for entry in entries:
+            self.ledger.note(change, entry.seq, _UNSETTLED, at=now)
+        await self.ledger.commit(change)
+        self.caller.control.stop(
+            StopCause.UNCERTAIN,
+            f"{len(entries)} documents may or may not be in the target, and it cannot be asked; "
+            "look there, then resume with --on-uncertain resend (may store twice) or skip (may leave out)",
+        )
 
     def _writing(self) -> Writing:
         writing = self.target.capabilities().writing

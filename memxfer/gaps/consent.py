@@ -41,7 +41,7 @@ def check_consent(report: GapReport, accepted: frozenset[str]) -> None:
         )
     losses = [line for line in report.dimensions if line.needs_consent and not _is_accepted(line, accepted)]
     if losses:
-        words = ",".join(line.dimension.value for line in losses)
+        words = ",".join(dict.fromkeys(line.dimension.value for line in losses))
         raise DecisionRequiredError(
             _text("this move would lose something that nobody has agreed to lose", losses),
             remedies=(f"--accept-loss {words}",),

@@ -30,21 +30,16 @@ class EnvelopeBuilder:
             if rule.name and capabilities.channel(rule.dimension).write is Level.ENVELOPE
         ]
         self._values = values_of(self._rules) if self._rules else None
-        self._source = source
+        self._origin = {"v": ENVELOPE_VERSION, "source": source.provider, "namespace": source.namespace}
 
     def __call__(self, record: MemoryRecord) -> dict[str, Any]:
         """Return the envelope of `record`: JSON values; empty when the target holds all of it."""
         if self._values is None:
             return {}
-        envelope: dict[str, Any] = {
-            "v": ENVELOPE_VERSION,
-            "source": self._source.provider,
-            "namespace": self._source.namespace,
-            "source_id": record.id,
-        }
+        carried: dict[str, Any] = {}
         for rule, present in zip(self._rules, self._values(record), strict=True):
             if present:
                 value = rule.carried(record)
                 if value is not None:
-                    envelope[rule.name] = value
-        return envelope
+                    carried[rule.name] = value
+        return {**self._origin, "source_id": record.id, **carried} if carried else {}

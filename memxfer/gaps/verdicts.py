@@ -69,7 +69,7 @@ def _line(rule: Rule, census: Census, source: Capabilities, target: tuple[str, C
     tally = census.carried.get(rule.dimension)
     records = tally.records if tally else 0
     read, write = source.channel(rule.dimension).read, capabilities.channel(rule.dimension).write
-    verdict = _BY_LEVEL[write] if records else Verdict.KEPT
+    verdict = _verdict(rule, write) if records else Verdict.KEPT
     return GapLine(
         dimension=rule.dimension,
         group=rule.group,
@@ -82,6 +82,12 @@ def _line(rule: Rule, census: Census, source: Capabilities, target: tuple[str, C
         consequence=_consequence(rule, verdict, records, census.scanned, name),
         remedy=_remedy(rule, verdict),
     )
+
+
+def _verdict(rule: Rule, write: Level) -> Verdict:
+    if write is Level.ENVELOPE and not rule.name:
+        return Verdict.LOST  # whatever the target says: no envelope carries it
+    return _BY_LEVEL[write]
 
 
 def _consequence(rule: Rule, verdict: Verdict, records: int, scanned: int, target: str) -> str:

@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,6 +50,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         LedgerError: It cannot be opened.
     """
     mode = "ro" if read_only else "rwc"
+    connection = None
     try:
         connection = sqlite3.connect(
             f"{path.resolve().as_uri()}?mode={mode}", uri=True, check_same_thread=False, isolation_level=None
@@ -58,6 +60,8 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
     except sqlite3.Error as error:
+        if connection is not None:
+            connection.close()
         raise LedgerError(f"the ledger {path} cannot be opened: {error}") from error
     return connection
 
@@ -78,6 +82,7 @@ class Committer:
         self._window = window
         self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._failure: LedgerError | None = None
+        self._is_closed = False
         self._connection = connect(path)
         self._thread = threading.Thread(target=self._run, name="memxfer-ledger", daemon=True)
         self._thread.start()
@@ -92,13 +97,16 @@ class Committer:
         future: asyncio.Future[None] = loop.create_future()
         if self._failure is not None:
             future.set_exception(self._failure)
+        elif self._is_closed:
+            future.set_exception(LedgerError(f"the ledger {self._path} is closed"))
         else:
             self._queue.put((change, future, loop))
         return future
 
     def close(self) -> None:
         """Write what is queued, fold the WAL into the file and close it. Idempotent."""
-        if self._thread.is_alive():
+        if not self._is_closed:
+            self._is_closed = True
             self._queue.put(None)
             self._thread.join()
             self._connection.close()
@@ -110,7 +118,9 @@ class Committer:
             if group:
                 self._commit(group)
         if self._failure is None:
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            # Where there is no room to fold the WAL in, it stays beside the file, and nothing is lost.
+            with suppress(sqlite3.Error):
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _collect(self) -> tuple[list[_Item], bool]:
         """Take the next change and whatever else arrives within the window."""
@@ -135,7 +145,7 @@ class Committer:
         try:
             if self._failure is None:
                 self._apply([change for change, _, _ in group])
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait have to hear of it
             self._failure = LedgerError(
                 f"the ledger {self._path} cannot be written ({error}); free some space or mend the folder, "
                 "then resume the job: nothing that was acknowledged is lost"
@@ -160,7 +170,8 @@ class Committer:
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+            with suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
 
 
 def _rows(change: Change) -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 import re
 import shutil
 import sqlite3
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import datetime
@@ -16,7 +19,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from memxfer.errors import ConfigError, JobLockedError, JobNotFoundError
+from memxfer.errors import ConfigError, JobLockedError, JobNotFoundError, LedgerError
 from memxfer.ledger.committer import connect
 from memxfer.models import format_time
 
@@ -28,6 +31,7 @@ _PLAN = "plan.json"
 _EVENTS = "events.jsonl"
 _CARRIED = (_PLAN, _LEDGER, _EVENTS)
 _LARGEST_IMPORT = 64 * 2**30
+_LARGEST_TAIL = 2**20
 
 
 class JobFolder:
@@ -86,7 +90,10 @@ class JobFolder:
     def write_plan(self, text: str) -> None:
         """Write `plan.json` whole or not at all."""
         scratch = self.plan_path.with_suffix(".tmp")
-        scratch.write_text(text, encoding="utf-8")
+        with scratch.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
         scratch.replace(self.plan_path)
 
     def event(self, name: str, *, at: datetime, **facts: Any) -> None:
@@ -168,18 +175,22 @@ class StateFolder:
         folder = self.open(job)
         with tempfile.TemporaryDirectory() as scratch:
             snapshot = Path(scratch) / _LEDGER
-            with (
-                closing(connect(folder.ledger_path, read_only=True)) as ledger,
-                closing(sqlite3.connect(snapshot)) as copy,
-            ):
-                ledger.backup(copy)
             try:
-                with file.open("xb") as raw, tarfile.open(fileobj=raw, mode="w:gz") as archive:
-                    for name in _CARRIED:
-                        member = snapshot if name == _LEDGER else folder.path / name
-                        if member.exists():
-                            archive.add(member, arcname=f"{job}/{name}")
-                file.chmod(0o600)
+                with (
+                    closing(connect(folder.ledger_path, read_only=True)) as ledger,
+                    closing(sqlite3.connect(snapshot)) as copy,
+                ):
+                    ledger.backup(copy)
+            except sqlite3.Error as error:
+                raise LedgerError(f"the ledger of job {job} cannot be read: {error}") from error
+            try:
+                with file.open("xb") as raw:
+                    file.chmod(0o600)
+                    with tarfile.open(fileobj=raw, mode="w:gz") as archive:
+                        for name in _CARRIED:
+                            member = snapshot if name == _LEDGER else folder.path / name
+                            if member.exists():
+                                archive.add(member, arcname=f"{job}/{name}")
             except OSError as error:
                 raise ConfigError(f"{file} cannot be written: {error.strerror}") from error
 
@@ -190,18 +201,18 @@ class StateFolder:
             ConfigError: Not an exported job, or a job of that id is here already.
         """
         try:
-            with tarfile.open(file, mode="r:gz") as archive:
+            with gzip.open(file) as raw, tarfile.open(fileobj=raw, mode="r:") as archive:
                 members = _checked_members(archive, file)
+                # The checksum is at the very end, where tar does not look: read on before anything is written
+                if len(raw.read(_LARGEST_TAIL + 1)) > _LARGEST_TAIL:
+                    raise ConfigError(f"{file} is not an exported job: something follows it")
                 job = next(iter(members.values())).name.split("/")[0]
                 if self._folder(job).exists():
                     raise ConfigError(f"job {job!r} is in {self.root} already; `memxfer jobs rm {job}` first")
-                folder = self.create(job)
-                for name, member in members.items():
-                    content = archive.extractfile(member)
-                    if content is not None:
-                        with content, (folder.path / name).open("wb") as out:
-                            shutil.copyfileobj(content, out)
-        except (OSError, tarfile.TarError, EOFError) as error:
+                with _whole_or_not(self.create(job)) as folder:
+                    for name, member in members.items():
+                        _unpack(archive, member, folder.path / name)
+        except (OSError, tarfile.TarError, EOFError, zlib.error) as error:
             raise ConfigError(f"{file} is not an exported job: {type(error).__name__}") from error
         return job
 
@@ -211,6 +222,23 @@ class StateFolder:
                 f"{job!r} cannot be a job's name: use letters, digits, dots, dashes, underscores"
             )
         return JobFolder(job, self.root / "jobs" / job)
+
+
+@contextmanager
+def _whole_or_not(folder: JobFolder) -> Iterator[JobFolder]:
+    """Remove the folder again when it cannot be filled."""
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder.path)
+        raise
+
+
+def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+    content = archive.extractfile(member)
+    if content is not None:
+        with content, path.open("wb") as out:
+            shutil.copyfileobj(content, out)
 
 
 def _checked_members(archive: tarfile.TarFile, file: Path) -> Mapping[str, tarfile.TarInfo]:

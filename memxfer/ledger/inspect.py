@@ -5,19 +5,26 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from memxfer.errors import LedgerError
 from memxfer.ledger.committer import connect
+from memxfer.ledger.schema import check_format
 from memxfer.ledger.states import State
 
 __all__ = ["ProblemRow", "Runs", "counts", "problem_count", "problems", "runs"]
 
 _TOTALS = "SELECT coalesce(sum(seconds), 0), coalesce(sum(records), 0) FROM run"
 _LAST = "SELECT status, coalesce(cause, '') FROM run ORDER BY id DESC LIMIT 1"
-_LISTED = (State.FAILED, State.REJECTED, State.UNCERTAIN, State.GONE)
+# An intent with a problem waits for the user's decision: to people it is uncertain.
+_PROBLEMS = (
+    f"SELECT r.id, r.key, iif(r.state = '{State.INTENT}', '{State.UNCERTAIN}', r.state), "  # noqa: S608 - constants
+    "p.code, p.reason, p.correlation_id FROM record r LEFT JOIN problem p ON p.seq = r.seq WHERE r.state IN "
+    f"('{State.FAILED}', '{State.REJECTED}', '{State.UNCERTAIN}', '{State.GONE}') OR p.seq IS NOT NULL "
+    "ORDER BY r.seq"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,45 +58,38 @@ class ProblemRow:
 
 def counts(path: Path) -> Counter[str]:
     """Return the counters of the ledger at `path`."""
-    with closing(_open(path)) as ledger:
+    with _reading(path) as ledger:
         return Counter(dict(ledger.execute("SELECT name, n FROM count")))
 
 
 def runs(path: Path) -> Runs:
     """Return how the runs of the ledger at `path` went."""
-    with closing(_open(path)) as ledger:
-        total = ledger.execute(
-            "SELECT coalesce(sum(seconds), 0), coalesce(sum(records), 0) FROM run"
-        ).fetchone()
-        last = ledger.execute(
-            "SELECT status, coalesce(cause, '') FROM run ORDER BY id DESC LIMIT 1"
-        ).fetchone()
+    with _reading(path) as ledger:
+        total = ledger.execute(_TOTALS).fetchone()
+        last = ledger.execute(_LAST).fetchone()
     status, cause = last or (None, "")
     return Runs(status, total[0], total[1], cause)
 
 
 def problems(path: Path) -> Iterator[ProblemRow]:
     """Give every record that did not arrive, or arrived with a warning, in the order they were listed."""
-    marks = ",".join("?" for _ in _LISTED)
-    with closing(_open(path)) as ledger:
-        yield from (
-            ProblemRow(*row)
-            for row in ledger.execute(
-                "SELECT r.id, r.key, r.state, p.code, p.reason, p.correlation_id FROM record r "  # noqa: S608 - only question marks are inserted
-                f"LEFT JOIN problem p ON p.seq = r.seq WHERE r.state IN ({marks}) OR p.seq IS NOT NULL "
-                "ORDER BY r.seq",
-                _LISTED,
-            )
-        )
+    with _reading(path) as ledger:
+        yield from (ProblemRow(*row) for row in ledger.execute(_PROBLEMS))
 
 
 def problem_count(path: Path, code: str) -> int:
     """Return how many records have a problem with this code."""
-    with closing(_open(path)) as ledger:
+    with _reading(path) as ledger:
         return int(ledger.execute("SELECT count(*) FROM problem WHERE code = ?", (code,)).fetchone()[0])
 
 
-def _open(path: Path) -> sqlite3.Connection:
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     if not path.exists():
         raise LedgerError(f"the job has no ledger at {path}: it was stopped before it began; remove it")
-    return connect(path, read_only=True)
+    with closing(connect(path, read_only=True)) as ledger:
+        try:
+            check_format(ledger, path)
+            yield ledger
+        except sqlite3.Error as error:
+            raise LedgerError(f"the ledger {path} cannot be read ({error}); is the file damaged?") from error

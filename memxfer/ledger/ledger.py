@@ -6,17 +6,20 @@ import asyncio
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 from memxfer.errors import LedgerError
 from memxfer.ledger import states
 from memxfer.ledger.committer import Change, Committer, connect
-from memxfer.ledger.schema import FORMAT, SCHEMA
+from memxfer.ledger.schema import FORMAT, SCHEMA, check_format
 from memxfer.ledger.states import State
-from memxfer.models import format_time
+from memxfer.models import format_time, sanitise_text
 
 __all__ = ["Accepted", "InDoubt", "Ledger", "PartitionRow", "Problem"]
 
@@ -31,6 +34,8 @@ class PartitionRow:
         cursor: Where listing goes on; `None`: from its start.
         mark: Records of it up to this seq lie before `cursor`.
         is_done: It was listed to its end, and everything in it is settled.
+        ignored: Rows before `cursor` that are not memories.
+        filtered: Records before `cursor` that the selection leaves out.
     """
 
     id: int
@@ -38,6 +43,8 @@ class PartitionRow:
     cursor: str | None = None
     mark: int = 0
     is_done: bool = False
+    ignored: int = 0
+    filtered: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,7 @@ _SETTLE = (
     "UPDATE record SET state = ?, ingestion_id = ?, target_ids = ?, request = coalesce(?, request) "
     "WHERE seq = ?"
 )
+_ARRIVED = f"'{State.ACCEPTED}', '{State.STORED}', '{State.PRESENT}'"
 _PROBLEM = "INSERT OR REPLACE INTO problem (seq, at, code, reason, correlation_id) VALUES (?, ?, ?, ?, ?)"
 
 
@@ -89,14 +97,12 @@ class Ledger:
 
     def __init__(self, path: Path, *, window: float = 0.005) -> None:
         _initialise(path)
+        self._path = path
         self._reader = connect(path, read_only=True)
         self._committer = Committer(path, window=window)
-        row = self._reader.execute("SELECT max(seq) FROM record").fetchone()
-        self._next_seq = (row[0] or 0) + 1
-        row = self._reader.execute("SELECT max(id) FROM request").fetchone()
-        self._next_request = (row[0] or 0) + 1
-        row = self._reader.execute("SELECT max(id) FROM partition").fetchone()
-        self._next_partition = (row[0] or 0) + 1
+        self._next_seq = self._after_last("SELECT max(seq) FROM record")
+        self._next_request = self._after_last("SELECT max(id) FROM request")
+        self._next_partition = self._after_last("SELECT max(id) FROM partition")
 
     def close(self) -> None:
         """Make everything durable and close the file. Idempotent."""
@@ -107,18 +113,23 @@ class Ledger:
         """Queue a change; the future is done once it is durable. Changes keep their order."""
         return self._committer.submit(change)
 
+    def _after_last(self, statement: str) -> int:
+        return int(self._read(statement)[0][0] or 0) + 1
+
     # -- records ------------------------------------------------------------------------------
 
-    def intend(self, change: Change, partition: int, record_id: str, key: str, digest: bytes) -> int:
-        """Note that a document is about to be sent; return its seq."""
-        seq = self._take_seq()
-        change.add(_INSERT, (seq, partition, record_id, key, digest, State.INTENT, 1))
-        change.counts[State.INTENT] += 1
+    def reserve(self) -> int:
+        """Return the next seq. Taken in listing order: a partition's mark tells before from after by it."""
+        seq = self._next_seq
+        self._next_seq += 1
         return seq
 
-    def warn(self, change: Change, seq: int, problem: Problem, *, at: datetime) -> None:
-        """Note what the user should know about a record that is on its way or has arrived."""
-        self._note(change, seq, problem, at)
+    def intend(
+        self, change: Change, seq: int, *, partition: int, record_id: str, key: str, digest: bytes
+    ) -> None:
+        """Note that a document is about to be sent, under a seq from `reserve`."""
+        change.add(_INSERT, (seq, partition, record_id, key, digest, State.INTENT, 1))
+        change.counts[State.INTENT] += 1
 
     def intend_again(self, change: Change, row: InDoubt, key: str, digest: bytes) -> int:
         """Note that a document in doubt is about to be sent again; return its sends in this form."""
@@ -132,6 +143,14 @@ class Ledger:
         change.counts[State.INTENT] += 1
         change.counts[states.RESENT] += row.sends == 1
         return sends
+
+    def restore(self, change: Change, row: InDoubt) -> None:
+        """Undo `intend_again`: the document was certainly not sent in its new form."""
+        change.add(
+            "UPDATE record SET key = ?, hash = ?, sends = ? WHERE seq = ?",
+            (row.key, row.hash, row.sends, row.seq),
+        )
+        change.counts[states.RESENT] -= row.sends == 1
 
     def send_again(self, change: Change, seq: int, sends: int) -> int:
         """Note that a document of this run is about to be sent again; return its sends."""
@@ -160,10 +179,11 @@ class Ledger:
         at: datetime,
     ) -> int:
         """Note a record that never becomes a document; return its seq."""
-        seq = self._take_seq()
+        seq = self.reserve()
         change.add(_INSERT, (seq, partition, record_id, None, None, state, 0))
         change.counts[state] += 1
-        self._note(change, seq, problem, at)
+        if problem is not None:
+            self.note(change, seq, problem, at=at)
         return seq
 
     def settle(
@@ -184,7 +204,17 @@ class Ledger:
         change.add(_SETTLE, (new, ingestion_id, ids, request, seq))
         change.counts[old] -= 1
         change.counts[new] += 1
-        self._note(change, seq, problem, at)
+        if problem is not None:
+            self.note(change, seq, problem, at=at)
+
+    def note(self, change: Change, seq: int, problem: Problem, *, at: datetime) -> None:
+        """Note why a record did not arrive, or what the user should know about it."""
+        texts = (problem.code, problem.reason, problem.correlation_id)
+        change.add(_PROBLEM, (seq, format_time(at), *(text and sanitise_text(text)[0] for text in texts)))
+
+    def forget_problem(self, change: Change, seq: int, code: str | None) -> None:
+        """Drop what was noted about a record under a code: it does not hold any more."""
+        change.add("DELETE FROM problem WHERE seq = ? AND code = ?", (seq, code))
 
     def request(self, change: Change, documents: int, correlation_id: str | None, *, at: datetime) -> int:
         """Note a request to the target; return its number."""
@@ -197,9 +227,11 @@ class Ledger:
 
     def accepted(self, after: int, limit: int) -> list[Accepted]:
         """Return up to `limit` accepted records with a seq above `after`, in order."""
-        rows = self._reader.execute(
+        rows = self._read(
             "SELECT seq, id, ingestion_id FROM record WHERE seq > ? AND state = ? ORDER BY seq LIMIT ?",
-            (after, State.ACCEPTED, limit),
+            after,
+            State.ACCEPTED,
+            limit,
         )
         return [Accepted(*row) for row in rows]
 
@@ -207,8 +239,11 @@ class Ledger:
 
     def partitions(self) -> dict[str, PartitionRow]:
         """Return every known partition by name."""
-        rows = self._reader.execute("SELECT id, name, cursor, mark, done FROM partition")
-        return {row[1]: PartitionRow(row[0], row[1], row[2], row[3], bool(row[4])) for row in rows}
+        rows = self._read("SELECT name, id, cursor, mark, done, ignored, filtered FROM partition")
+        return {
+            name: PartitionRow(number, name, cursor, mark, bool(done), ignored, filtered)
+            for name, number, cursor, mark, done, ignored, filtered in rows
+        }
 
     def add_partition(self, change: Change, name: str) -> PartitionRow:
         """Note a new partition."""
@@ -220,8 +255,8 @@ class Ledger:
     def advance(self, change: Change, row: PartitionRow) -> None:
         """Note how far a partition is safe."""
         change.add(
-            "UPDATE partition SET cursor = ?, mark = ?, done = ? WHERE id = ?",
-            (row.cursor, row.mark, int(row.is_done), row.id),
+            "UPDATE partition SET cursor = ?, mark = ?, done = ?, ignored = ?, filtered = ? WHERE id = ?",
+            (row.cursor, row.mark, int(row.is_done), row.ignored, row.filtered, row.id),
         )
 
     def after_watermarks(self) -> dict[int, dict[str, InDoubt]]:
@@ -235,9 +270,9 @@ class Ledger:
 
     def _after(self, marks: Mapping[int, int]) -> dict[int, dict[str, InDoubt]]:
         found: dict[int, dict[str, InDoubt]] = {}
-        rows = self._reader.execute(
-            "SELECT seq, partition, id, key, hash, state, sends FROM record WHERE seq > ?",
-            (min(marks.values()),),
+        rows = self._rows(
+            "SELECT seq, partition, id, key, hash, state, sends FROM record WHERE seq > ? ORDER BY seq",
+            min(marks.values()),
         )
         for seq, partition, record_id, key, digest, state, sends in rows:
             if seq > marks.get(partition, seq):
@@ -249,12 +284,12 @@ class Ledger:
 
     def counts(self) -> Counter[str]:
         """Return the counters: records by state, and those of `memxfer.ledger.states`."""
-        return Counter(dict(self._reader.execute("SELECT name, n FROM count")))
+        return Counter(dict(self._read("SELECT name, n FROM count")))
 
     def meta(self, name: str) -> str | None:
         """Return a note about the job."""
-        row = self._reader.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        return row[0] if row else None
+        rows = self._read("SELECT value FROM meta WHERE name = ?", name)
+        return rows[0][0] if rows else None
 
     def set_meta(self, change: Change, name: str, value: str) -> None:
         """Note something about the job."""
@@ -262,9 +297,9 @@ class Ledger:
 
     def start_run(self, change: Change, *, at: datetime) -> int:
         """Note that a run begins; return its number."""
-        row = self._reader.execute("SELECT coalesce(max(id), 0) + 1 FROM run").fetchone()
-        change.add("INSERT INTO run (id, started) VALUES (?, ?)", (row[0], format_time(at)))
-        return int(row[0])
+        [(run,)] = self._read("SELECT coalesce(max(id), 0) + 1 FROM run")
+        change.add("INSERT INTO run (id, started) VALUES (?, ?)", (run, format_time(at)))
+        return int(run)
 
     def end_run(
         self, change: Change, run: int, *, at: datetime, status: str, seconds: float, records: int, cause: str
@@ -281,40 +316,45 @@ class Ledger:
             "INSERT INTO plan (at, fingerprint, plan) VALUES (?, ?, ?)", (format_time(at), fingerprint, plan)
         )
 
+    def last_plan(self) -> str | None:
+        """Return the newest revision of what is moved, as JSON."""
+        rows = self._read("SELECT plan FROM plan ORDER BY revision DESC LIMIT 1")
+        return rows[0][0] if rows else None
+
     def problems(self, code: str) -> int:
         """Return how many records have a problem with this code."""
-        row = self._reader.execute("SELECT count(*) FROM problem WHERE code = ?", (code,)).fetchone()
-        return int(row[0])
+        return int(self._read("SELECT count(*) FROM problem WHERE code = ?", code)[0][0])
 
-    def colliding(self) -> list[tuple[int, State]]:
-        """Return the records whose document shares its key with a later one, as seq and state."""
-        rows = self._reader.execute(
-            "SELECT r.seq, r.state FROM record r JOIN (SELECT key, max(seq) AS last FROM record "
-            "WHERE key IS NOT NULL GROUP BY key HAVING count(*) > 1) d ON r.key = d.key AND r.seq < d.last"
+    def twins(self) -> list[list[tuple[int, State]]]:
+        """Return, key by key, the records that arrived under one key where there are several: seq and state.
+
+        One record that came twice is no twin of its own.
+        """
+        rows = self._read(
+            f"SELECT key, seq, state FROM record WHERE state IN ({_ARRIVED}) AND key IN "  # noqa: S608 - constants
+            f"(SELECT key FROM record WHERE key IS NOT NULL AND state IN ({_ARRIVED}) "
+            "GROUP BY key HAVING count(DISTINCT id) > 1) ORDER BY key, seq"
         )
-        return [(seq, State(state)) for seq, state in rows]
+        grouped = groupby(rows, key=itemgetter(0))
+        return [[(seq, State(state)) for _, seq, state in twins] for _, twins in grouped]
 
-    def _take_seq(self) -> int:
-        seq = self._next_seq
-        self._next_seq += 1
-        return seq
+    def _read(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        return list(self._rows(statement, *values))
 
-    def _note(self, change: Change, seq: int, problem: Problem | None, at: datetime) -> None:
-        if problem is not None:
-            change.add(_PROBLEM, (seq, format_time(at), problem.code, problem.reason, problem.correlation_id))
+    def _rows(self, statement: str, *values: object) -> Iterator[tuple[Any, ...]]:
+        try:
+            yield from self._reader.execute(statement, values)
+        except sqlite3.Error as error:
+            raise LedgerError(
+                f"the ledger {self._path} cannot be read ({error}); is the file damaged?"
+            ) from error
 
 
 def _initialise(path: Path) -> None:
     connection = connect(path)
     try:
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
+        if not check_format(connection, path):
             connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
-        elif version != FORMAT:
-            raise LedgerError(
-                f"the ledger {path} has format {version}, and this memxfer reads format {FORMAT}; "
-                "use the version of memxfer that wrote it"
-            )
     except sqlite3.Error as error:
         raise LedgerError(f"the ledger {path} cannot be used: {error}") from error
     finally:

@@ -6,7 +6,12 @@ the table. A record's state is updated in place, by rowid.
 
 from __future__ import annotations
 
-__all__ = ["FORMAT", "SCHEMA"]
+import sqlite3
+from pathlib import Path
+
+from memxfer.errors import LedgerError
+
+__all__ = ["FORMAT", "SCHEMA", "check_format"]
 
 FORMAT = 1
 """Version of the tables; a ledger of another version is refused, never guessed at."""
@@ -29,7 +34,9 @@ CREATE TABLE plan (
 -- and every record of the slice with seq <= mark lies before it
 CREATE TABLE partition (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, cursor TEXT, mark INTEGER NOT NULL DEFAULT 0,
-    done INTEGER NOT NULL DEFAULT 0
+    done INTEGER NOT NULL DEFAULT 0,
+    ignored INTEGER NOT NULL DEFAULT 0,  -- its share of the counters rows_ignored and rows_filtered,
+    filtered INTEGER NOT NULL DEFAULT 0  -- taken back when it has to be listed again from the start
 );
 
 CREATE TABLE record (
@@ -57,3 +64,18 @@ CREATE TABLE problem (
 -- kept in the same transaction as the rows it counts, so that a job's state loads at once
 CREATE TABLE count (name TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
 """
+
+
+def check_format(ledger: sqlite3.Connection, path: Path) -> bool:
+    """Tell whether the file at `path` has its tables; `False` for a new one.
+
+    Raises:
+        LedgerError: It is of another version.
+    """
+    version = ledger.execute("PRAGMA user_version").fetchone()[0]
+    if version not in (0, FORMAT):
+        raise LedgerError(
+            f"the ledger {path} has format {version}, and this memxfer reads format {FORMAT}; "
+            "use the version of memxfer that wrote it"
+        )
+    return bool(version)

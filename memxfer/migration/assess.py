@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 from memxfer.config import Config
 from memxfer.engine.batching import Pipeline
 from memxfer.engine.budget import ByteBudget
 from memxfer.engine.calls import Caller
-from memxfer.engine.control import RunControl, StopCause
+from memxfer.engine.control import RunControl, StopCause, Stopped
 from memxfer.engine.listing import ListedPage, Listing, Slice
 from memxfer.errors import ConfigError, InterruptedRunError, MemxferError
 from memxfer.gaps import Census, EnvelopeBuilder, GapReport, build_report
@@ -18,7 +19,7 @@ from memxfer.migration.endpoints import OpenEnd, named, open_end
 from memxfer.migration.meter import Meter
 from memxfer.migration.observer import Observer, Progress, SilentObserver
 from memxfer.migration.options import Endpoint, Options, StopSignal
-from memxfer.spi import Role, Selection, SupportsCount
+from memxfer.spi import MemoryProvider, Role, Selection, SupportsCount
 
 __all__ = ["Assessment", "assess", "build_pipeline", "diff"]
 
@@ -100,11 +101,11 @@ async def assess(
     )
     if stop is not None:
         scan.watch(stop, control)
-    total = await caller.read(provider.count) if isinstance(provider, SupportsCount) else None
+    total = await _count(provider, caller)
     listing = Listing(provider, caller, budget=scan.budget, listers=options.listers)
     meter = Meter(observer, lambda: scan.progress(total))
     async with meter.running():
-        await listing.run(_slices(source), scan.take, until=lambda: scan.is_enough)
+        await listing.run(_slices(listing), scan.take, until=lambda: scan.is_enough)
     if control.is_stopping:
         raise named(_failure(control), source.name)
     if listing.aborted:
@@ -118,6 +119,15 @@ async def assess(
         scan.census, source=ends[0], target=ends[1], total=total if total is not None else complete
     )
     return Assessment(report, scan.census)
+
+
+async def _count(provider: MemoryProvider[Any], caller: Caller) -> int | None:
+    if not isinstance(provider, SupportsCount):
+        return None
+    try:
+        return await caller.read(provider.count)
+    except Stopped:
+        return None  # the control knows why, and the listing after this ends at once
 
 
 class _Scan:
@@ -160,8 +170,8 @@ class _Scan:
         return Progress("scan", self.read, goal)
 
 
-async def _slices(source: OpenEnd) -> AsyncIterator[Slice]:
-    async for partition in source.provider.list_partitions():
+async def _slices(listing: Listing) -> AsyncIterator[Slice]:
+    async for partition in listing.partitions():
         yield Slice(partition)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -86,7 +87,7 @@ async def _connect(
 def named(error: MemxferError, name: str) -> MemxferError:
     """Put the connection's name before the message, once."""
     text = str(error)
-    if name not in text:
+    if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text):
         error.args = (f"connection {name}: {text}", *error.args[1:])
     return error
 

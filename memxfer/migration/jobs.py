@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from memxfer.engine.settling import NO_MEMORIES
+from memxfer.errors import LedgerError
 from memxfer.ledger import JobFolder, StateFolder, inspect
 from memxfer.ledger.states import DOCUMENTS, RESENT
 from memxfer.migration.outcome import counts_of, observed_losses
@@ -61,7 +62,7 @@ def failures(job: str, *, state_dir: str | Path = DEFAULT_STATE_DIR) -> Iterator
 
 
 def list_jobs(state_dir: str | Path = DEFAULT_STATE_DIR) -> list[JobSummary]:
-    """Return all jobs of a state folder, by name."""
+    """Return all jobs of a state folder, by name; one whose files are damaged is listed as failed."""
     return [_summary(folder) for folder in StateFolder(state_dir).jobs()]
 
 
@@ -94,7 +95,7 @@ def remove_job(job: str, *, state_dir: str | Path = DEFAULT_STATE_DIR) -> None:
 
 
 def _plan(folder: JobFolder) -> JobPlan:
-    return JobPlan.read(folder.plan_path.read_text(encoding="utf-8"), folder.job)
+    return JobPlan.read(folder.plan_path.read_bytes(), folder.job)
 
 
 def _status(folder: JobFolder, last: str | None) -> JobStatus:
@@ -104,8 +105,16 @@ def _status(folder: JobFolder, last: str | None) -> JobStatus:
 
 
 def _summary(folder: JobFolder) -> JobSummary:
-    plan = _plan(folder)
-    now = status(folder.job, state_dir=folder.path.parent.parent)
+    """Describe a job; one that is damaged, or died before it began, must not hide the others."""
+    try:
+        plan = _plan(folder)
+    except LedgerError:
+        return _unknown(folder)
+    try:
+        now = status(folder.job, state_dir=folder.path.parent.parent)
+    except LedgerError:
+        is_damaged = folder.ledger_path.exists()
+        now = JobResult(job=folder.job, status=JobStatus.FAILED if is_damaged else _status(folder, None))
     return JobSummary(
         job=folder.job,
         source=plan.source.connection,
@@ -115,4 +124,17 @@ def _summary(folder: JobFolder) -> JobSummary:
         stored=now.counts.stored + now.counts.present,
         created_at=plan.created_at,
         running=now.status is JobStatus.RUNNING,
+    )
+
+
+def _unknown(folder: JobFolder) -> JobSummary:
+    return JobSummary(
+        job=folder.job,
+        source="?",
+        target="?",
+        status=JobStatus.FAILED,
+        listed=0,
+        stored=0,
+        created_at="",
+        running=False,
     )

@@ -82,15 +82,18 @@ def _status(plan: JobPlan, counts: Counts, engine: Engine, control: RunControl) 
         )
     if engine.is_short:
         return JobStatus.INCOMPLETE, f"the source says it holds more rows than it listed; {again}"
-    return resting_status(counts), _resting_message(counts, plan.job)
+    return resting_status(counts), _resting_message(counts, plan)
 
 
-def _resting_message(counts: Counts, job: str) -> str:
+def _resting_message(counts: Counts, plan: JobPlan) -> str:
+    job = plan.job
     if counts.accepted:
         waiting = f"{counts.accepted:,} documents are accepted and not yet stored"
         return f"{waiting}; `memxfer resume {job}` asks again"
     if counts.failed or counts.rejected or counts.uncertain:
         return f"`memxfer failures {job}` lists what did not arrive, and why"
+    if plan.sample is not None:
+        return f"a sample of {counts.listed:,} records; `memxfer resume {job} --all` moves the rest"
     return ""
 
 

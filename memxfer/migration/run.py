@@ -102,6 +102,7 @@ async def resume(
     state_dir: str | Path = DEFAULT_STATE_DIR,
     source: Endpoint | None = None,
     target: Endpoint | None = None,
+    everything: bool = False,
     options: Options | None = None,
     observer: Observer | None = None,
     stop: StopSignal | None = None,
@@ -114,6 +115,7 @@ async def resume(
         state_dir: Folder of the jobs.
         source: Another way to reach the same source; default: the connection the job was begun with.
         target: Another way to reach the same target.
+        everything: A job that was begun with a sample moves the rest too, under the same ledger.
         options: Tuning. What is moved was agreed when the job began and stays.
         observer: Takes progress and notices.
         stop: Asks the run to stop and keep its place.
@@ -125,9 +127,12 @@ async def resume(
     """
     observer = observer or SilentObserver()
     folder = StateFolder(state_dir).open(job)
-    plan = JobPlan.read(folder.plan_path.read_text(encoding="utf-8"), job)
-    options = replace(options or Options(), where=plan.where or None, sample=plan.sample)
+    plan = JobPlan.read(folder.plan_path.read_bytes(), job)
     with folder.lock():
+        if everything and plan.sample is not None:
+            plan = plan.model_copy(update={"sample": None})
+            folder.write_plan(plan.model_dump_json(indent=2))
+        options = replace(options or Options(), where=plan.where or None, sample=plan.sample)
         async with (
             open_end(source or plan.source.connection, Role.SOURCE, config=config, observer=observer) as read,
             open_end(
@@ -198,8 +203,8 @@ def _engine(
 ) -> Engine:
     pipeline = build_pipeline(source, target, options.where)
     settings = EngineSettings(
-        listers=options.listers,
-        writers=options.writers,
+        listers=_lanes(options.listers, source),
+        writers=_lanes(options.writers, target),
         buffer_bytes=options.buffer_bytes,
         sample=options.sample,
         on_uncertain=options.on_uncertain,
@@ -215,6 +220,12 @@ def _engine(
     )
 
 
+def _lanes(wanted: int, end: OpenEnd) -> int:
+    """Return how many calls may be under way at once: no more than the backend stands."""
+    most = end.provider.capabilities().limits.concurrency
+    return min(wanted, most) if most else wanted
+
+
 def _progress(engine: Engine) -> Progress:
     now = engine.snapshot()
     return Progress(now.phase, now.done, now.total, failed=now.failed, waiting=now.waiting)
@@ -225,7 +236,9 @@ async def _begin(ledger: Ledger, folder: JobFolder, plan: JobPlan) -> int:
     change = Change()
     if ledger.meta("job") is None:
         ledger.set_meta(change, "job", plan.job)
-        ledger.add_plan(change, plan.fingerprint(), plan.model_dump_json(), at=now)
+    text = plan.model_dump_json()
+    if ledger.last_plan() != text:
+        ledger.add_plan(change, plan.fingerprint(), text, at=now)
     run = ledger.start_run(change, at=now)
     await ledger.commit(change)
     folder.event("run_started", at=now, run=run)

@@ -90,10 +90,10 @@ def _clean(value: Any, path: str, depth: int, found: list[str]) -> Any:
     if kind is bool or value is None:
         return value
     if kind is int:
-        return value if -_MAX_INT <= value < _MAX_INT else _tag("integer", str(value), path, found)
+        return value if -_MAX_INT <= value < _MAX_INT else _tag("integer", _digits(value), path, found)
     if kind is float:
         return value if math.isfinite(value) else _tag("number", str(value), path, found)
-    if depth >= MAX_DEPTH:
+    if depth >= MAX_DEPTH and not _is_tag(value):
         return _tag("nesting", _safe_repr(value), path, found)
     if isinstance(value, Mapping):
         return _clean_mapping(value, path, depth, found)
@@ -106,14 +106,24 @@ def _clean_mapping(value: Mapping[Any, Any], path: str, depth: int, found: list[
     changed: dict[str, Any] = {}
     same = type(value) is dict
     for key, item in value.items():
-        name, renamed = sanitise_text(key) if isinstance(key, str) else (str(key), True)
+        name, renamed = _name(key)
+        while renamed and (name in value or name in changed):
+            name += "~"  # another key has that name already, and both stay
         where = f"{path}.{name}" if path else name
         if renamed:
             found.append(where)
         cleaned = _clean(item, where, depth + 1, found)
-        same = same and cleaned is item and not renamed
+        same = same and cleaned is item and type(key) is str and not renamed
         changed[name] = cleaned
     return value if same else changed
+
+
+def _name(key: Any) -> tuple[str, bool]:
+    """Return a key as text, and whether that had to change it."""
+    if isinstance(key, str):
+        return sanitise_text(str.__str__(key))
+    name = _digits(key) if type(key) is int else _safe_text(key, str)
+    return sanitise_text(name)[0], True
 
 
 def _clean_items(value: list[Any] | tuple[Any, ...], path: str, depth: int, found: list[str]) -> Any:
@@ -129,7 +139,7 @@ def _clean_foreign(value: Any, path: str, depth: int, found: list[str]) -> Any:
         return _report(value.isoformat(), path, found)
     if isinstance(value, set | frozenset):
         found.append(path)
-        return [_clean(item, path, depth + 1, found) for item in sorted(value, key=repr)]
+        return [_clean(item, path, depth + 1, found) for item in sorted(value, key=_safe_repr)]
     if isinstance(value, bytes | bytearray | memoryview):
         return _tag("bytes", bytes(value).hex(), path, found)
     return _tag(type(value).__name__, _safe_repr(value), path, found)
@@ -158,11 +168,28 @@ def _tag(kind: str, raw: str, path: str, found: list[str]) -> dict[str, str]:
     return {"$memxfer": kind, "raw": sanitise_text(raw)[0]}
 
 
+def _is_tag(value: Any) -> bool:
+    return type(value) is dict and value.keys() == {"$memxfer", "raw"}
+
+
 def _safe_repr(value: Any) -> str:
+    return _safe_text(value, repr)
+
+
+def _safe_text(value: Any, write: Callable[[Any], str]) -> str:
     try:
-        return repr(value)
+        return write(value)
     except RecursionError:
         return f"<{type(value).__name__} nested without end>"
+    except Exception as error:  # noqa: BLE001 - the value's own code runs here, and may raise anything
+        return f"<{type(value).__name__} that cannot be shown: {type(error).__name__}>"
+
+
+def _digits(value: int) -> str:
+    try:
+        return str(value)
+    except ValueError:  # longer than Python turns into decimals
+        return hex(value)
 
 
 def sanitise_record(record: MemoryRecord) -> MemoryRecord:
@@ -170,27 +197,52 @@ def sanitise_record(record: MemoryRecord) -> MemoryRecord:
 
     What had to be changed is named in the result's `sanitised`.
     """
-    if _is_plain((record.metadata, record.provenance, record.extensions)) and _is_encodable(record):
+    if _is_plain(_loose_values(record)) and _is_encodable(record):
         return record
-    loose = {name: sanitise(getattr(record, name), path=name) for name in _LOOSE_FIELDS}
-    found = [path for _, paths in loose.values() for path in paths]
-    flat = msgspec.structs.replace(record, **{name: value for name, (value, _) in loose.items()})
-    cleaned, more = sanitise(msgspec.to_builtins(flat))
-    for name in _SCORES:
-        if isinstance(cleaned.get(name), dict):
+    found: list[str] = []
+    cleaned, more = sanitise(msgspec.to_builtins(_without_oddities(record, found)))
+    for name in _MOVED:
+        if any(path.startswith(name) for path in more):
             cleaned.setdefault("provenance", {})[name] = cleaned.pop(name)
     changed = msgspec.convert(cleaned, MemoryRecord)
     return msgspec.structs.replace(changed, sanitised=(*record.sanitised, *found, *more))
 
 
 _LOOSE_FIELDS = ("metadata", "provenance", "extensions")
-_SCORES = ("importance", "confidence")
+_LOOSE_PARTS = {"messages": "metadata", "versions": "metadata", "relations": "attributes"}
+_MOVED = ("importance", "confidence", "embedding")
+"""Fields of numbers: one that is none goes, tagged, to `provenance`."""
+
+
+def _loose_values(record: MemoryRecord) -> list[Any]:
+    values: list[Any] = [record.metadata, record.provenance, record.extensions]
+    if record.messages or record.versions or record.relations:
+        values += [
+            getattr(part, inner) for name, inner in _LOOSE_PARTS.items() for part in getattr(record, name)
+        ]
+    return values
+
+
+def _without_oddities(record: MemoryRecord, found: list[str]) -> MemoryRecord:
+    """Return `record` with JSON values wherever its types leave the values open."""
+    changes: dict[str, Any] = {name: _clean(getattr(record, name), name, 0, found) for name in _LOOSE_FIELDS}
+    # A vendor's own kind of text, numpy's for one, is text.
+    texts = {name: getattr(record, name) for name in ("id", "content")}
+    changes |= {name: str.__str__(text) for name, text in texts.items() if isinstance(text, str)}
+    for name, inner in _LOOSE_PARTS.items():
+        changes[name] = tuple(
+            msgspec.structs.replace(
+                part, **{inner: _clean(getattr(part, inner), f"{name}[{index}].{inner}", 0, found)}
+            )
+            for index, part in enumerate(getattr(record, name))
+        )
+    return msgspec.structs.replace(record, **changes)
 
 
 def _is_plain(values: Iterable[Any]) -> bool:
     """Tell, quickly and level by level, whether values are what JSON knows; texts are not looked into."""
     level = list(values)
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(MAX_DEPTH + 2):  # a tag at the deepest place has one level more
         deeper: list[Any] = []
         for value in level:
             kind = type(value)
@@ -221,10 +273,13 @@ def _is_plain_number(value: Any, kind: type) -> bool:
 
 
 def _is_encodable(record: MemoryRecord) -> bool:
-    if not (math.isfinite(record.importance or 0.0) and math.isfinite(record.confidence or 0.0)):
-        return False
     try:
+        if not (math.isfinite(record.importance or 0.0) and math.isfinite(record.confidence or 0.0)):
+            return False
+        if record.embedding is not None and not math.isfinite(sum(record.embedding.vector)):
+            return False
         _encoder.encode(record)
-    except (UnicodeEncodeError, RecursionError, TypeError, ValueError):
+    except (UnicodeEncodeError, RecursionError, TypeError, ValueError, OverflowError):
         return False
-    return True
+    # A struct takes any type; what is wrong here fails to convert below, as a defect of this row alone.
+    return type(record.id) is str and type(record.content) is str

@@ -32,9 +32,9 @@ ConfigT = TypeVar("ConfigT", bound=ConnectionConfig)
 _UNREADABLE = (
     ValueError,
     TypeError,
-    KeyError,
+    LookupError,
     AttributeError,
-    OverflowError,
+    ArithmeticError,
     RecursionError,
     msgspec.MsgspecError,
 )
@@ -215,7 +215,10 @@ class MemoryProvider(ABC, Generic[ConfigT]):
             # Only the error's type: its text may quote the memory.
             reason = f"the row cannot be read as a memory ({type(error).__name__})"
             error = RecordError(reason, provider=self.name, operation="read", code="unreadable")
-        return Defect(self._row_id(row), error)
+        try:
+            return Defect(self._row_id(row), error)
+        except _UNREADABLE:  # a row too odd to decode may be too odd to tell its id
+            return Defect(None, error)
 
     # -- writing ------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
-_CLAUSE = re.compile(r"\s*([a-z_]+(?:\.[^=!<>]+)?)\s*(>=|<=|!=|=|>|<)\s*(.*?)\s*", re.DOTALL)
+_CLAUSE = re.compile(r"\s*([a-z_]+(?:\.[^=!<>]+?)?)\s*(>=|<=|!=|=|>|<)\s*(.*?)\s*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,10 @@ class Clause:
         """Tell whether `record` meets the condition; one without the field meets only `!=`."""
         actual = self._actual(record)
         if self.field in _TIMES and self.value:
-            return actual is not None and _OPERATORS[self.op](actual, _moment(self.value))
-        return _OPERATORS[self.op]("" if actual is None else str(actual), self.value)
+            if actual is None:
+                return self.op == "!="
+            return _OPERATORS[self.op](actual, _moment(self.value))
+        return _OPERATORS[self.op](_as_text(actual), self.value)
 
     def _actual(self, record: MemoryRecord) -> Any:
         if self.field in _SCOPES:
@@ -80,10 +82,17 @@ class Selection:
         return all(clause.matches(record) for clause in self.clauses)
 
     def __str__(self) -> str:
-        return ",".join(f"{c.field}{c.op}{c.value.replace(',', ',,')}" for c in self.clauses)
+        return ",".join(f"{c.field}{c.op}{c.value}".replace(",", ",,") for c in self.clauses)
 
     def __bool__(self) -> bool:
         return bool(self.clauses)
+
+
+def _as_text(value: Any) -> str:
+    """Write a value as a user would: what is not set as nothing, a truth value as JSON does."""
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _parse_clause(text: str) -> Clause:
@@ -94,13 +103,13 @@ def _parse_clause(text: str) -> Clause:
         )
     clause = Clause(*match.groups())
     if clause.field in _TIMES:
-        if clause.value:
+        if clause.value or clause.op not in ("=", "!="):
             _moment(clause.value)
-    elif clause.op not in ("=", "!="):
-        raise ConfigError(f"--where: {clause.field} takes = and != only; dates also take >=, <=, > and <")
     elif clause.field not in (*_SCOPES, *_PLAIN) and not clause.field.startswith("metadata."):
         known = ", ".join((*_PLAIN, *_SCOPES, *_TIMES, "metadata.NAME"))
         raise ConfigError(f"--where: no field {clause.field!r}; known: {known}")
+    elif clause.op not in ("=", "!="):
+        raise ConfigError(f"--where: {clause.field} takes = and != only; dates also take >=, <=, > and <")
     return clause
 
 

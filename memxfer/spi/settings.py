@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
@@ -48,15 +49,18 @@ class ConnectionConfig(_Settings):
     )
     max_rate: float | None = Field(None, gt=0, description="most requests per second to this connection")
     quota_share: float = Field(
-        0.7, gt=0, le=1, description="share of the backend's rate limit that memxfer may use"
+        0.7,
+        gt=0,
+        le=1,
+        description="share of the backend's rate limit that memxfer may use once it learns limits; not yet",
     )
     retry: RetrySettings = Field(RetrySettings(), description="tries and waits after failures")
     allow_empty: bool = Field(False, description="a source without a single record is not an error")
 
 
 def _no_trailing_slash(url: str) -> str:
-    if not url.startswith(("http://", "https://")):
-        raise ValueError("must start with http:// or https://")
+    if not re.match(r"https?://[^/\s]", url):
+        raise ValueError("must start with http:// or https:// and name a host")
     return url.rstrip("/")
 
 

@@ -95,6 +95,12 @@ def diff(
     target: Target,
     where: Where = None,
     scan: Scan = "all",
+    form: Annotated[
+        Literal["table", "json"],
+        typer.Option(
+            "--format", metavar="table|json", help="Form of the report; --json is the same as json."
+        ),
+    ] = "table",
     fail_on: Annotated[
         _Failing | None,
         typer.Option(
@@ -112,7 +118,7 @@ def diff(
     options = migration.Options(where=where, scan=_scan(scan))
     with watching(session) as view:
         report = run(migration.diff(source, target, config=_config(session), options=options, observer=view))
-    _show_report(session, report)
+    _show_report(session, report, as_json=session.as_json or form == "json")
     return exits.DECISION if fail_on and _is_as_bad(report, fail_on) else exits.CLEAN
 
 
@@ -171,6 +177,9 @@ def migrate(
 def resume(
     session: Session,
     job: Job,
+    everything: Annotated[
+        bool, typer.Option("--all", metavar="", help="A job begun with --sample moves the rest too.")
+    ] = False,
     wait_ready: WaitReady = False,
     on_uncertain: OnUncertain = "stop",
     no_wait: NoWait = False,
@@ -187,6 +196,7 @@ def resume(
                 job,
                 config=_config(session),
                 state_dir=session.state_dir,
+                everything=everything,
                 options=options,
                 observer=view,
                 stop=stop,
@@ -219,8 +229,8 @@ def _confirm(source: str, target: str, *, yes: bool) -> None:
         raise typer.Exit(exits.INTERRUPTED)
 
 
-def _show_report(session: Session, report: GapReport) -> None:
-    if session.as_json:
+def _show_report(session: Session, report: GapReport, *, as_json: bool) -> None:
+    if as_json:
         from memxfer.report.machine import write_json
 
         write_json(report)

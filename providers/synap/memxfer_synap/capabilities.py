@@ -98,6 +98,7 @@ def capabilities_of(config: SynapConfig, *, is_b2c: bool) -> Capabilities:
             content_bytes=config.document_bytes,
             metadata_bytes=config.metadata_bytes,
             reserved_keys=PLAIN_KEYS | {ENVELOPE},
+            concurrency=16,  # the SDK's pool has 20 connections and fails calls that wait for one (0.6.9)
         ),
         read_time=ReadTime(search=True, package=True),
         custom=_CUSTOM,

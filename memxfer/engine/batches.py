@@ -1,0 +1,76 @@
+"""Documents on their way, alone and in company."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from memxfer.engine.watermark import Ticket
+from memxfer.ledger import InDoubt
+from memxfer.spi import Document
+
+__all__ = ["Batch", "Buffer", "Entry"]
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One document on its way.
+
+    Attributes:
+        ticket: The page it came from.
+        document: What is sent.
+        size: Bytes it holds in the budget.
+        hash: Of the record it was made from.
+        doubt: What an earlier run left of it.
+        seq: Its row in the ledger.
+        sends: Intents so far under this key and hash.
+        is_changed: An earlier run may have sent it in another form, which may be in the target.
+        is_settled: What became of it is durable.
+    """
+
+    ticket: Ticket
+    document: Document
+    size: int
+    hash: bytes
+    doubt: InDoubt | None = None
+    seq: int = 0
+    sends: int = 0
+    is_changed: bool = False
+    is_settled: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """Documents for one request, and the promise that their intents become durable."""
+
+    entries: list[Entry]
+    durable: asyncio.Future[None]
+
+
+class Buffer:
+    """Documents waiting for company; no key twice, and no more than one request takes."""
+
+    def __init__(self, most: int, most_bytes: int) -> None:
+        self._most = most
+        self._most_bytes = most_bytes
+        self._entries: dict[str, Entry] = {}
+        self._bytes = 0
+
+    def takes(self, entry: Entry) -> bool:
+        """Tell whether `entry` fits in beside what is there."""
+        if not self._entries:
+            return True
+        fits = len(self._entries) < self._most and self._bytes + entry.document.size <= self._most_bytes
+        return fits and entry.document.key not in self._entries
+
+    def add(self, entry: Entry) -> None:
+        """Put `entry` in; `takes` said that it fits."""
+        self._entries[entry.document.key] = entry
+        self._bytes += entry.document.size
+
+    def take(self) -> list[Entry]:
+        """Return what is there, in the order it came, and be empty."""
+        entries = list(self._entries.values())
+        self._entries.clear()
+        self._bytes = 0
+        return entries

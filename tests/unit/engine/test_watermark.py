@@ -1,0 +1,126 @@
+"""How far a partition is safe: never past anything open, and no further back than need be."""
+
+from memxfer.engine.watermark import PartitionWalk
+from memxfer.ledger import Change, InDoubt, PartitionRow, State
+from memxfer.ledger.states import FILTERED, IGNORED
+
+
+def doubt(seq, record_id, state=State.INTENT):
+    return InDoubt(seq, 1, record_id, "k", b"", state, 1)
+
+
+def walk(*doubts):
+    return PartitionWalk(PartitionRow(1, "all"), {one.id: one for one in doubts})
+
+
+def page(partition, cursor, last_seq=0, *, outstanding=0, meets=()):
+    partition.expect_page()
+    ticket = partition.open_page(cursor)
+    for record_id in meets:
+        assert ticket.meet(record_id)
+    ticket.last_seq = max(ticket.last_seq, last_seq)
+    ticket.outstanding = outstanding
+    ticket.is_sealed = True
+    return ticket
+
+
+def place(partition):
+    return partition.row.cursor, partition.row.mark, partition.row.is_done
+
+
+def test_it_passes_finished_pages_in_order_only():
+    partition = walk()
+    first = page(partition, "c1", 2, outstanding=1)
+    page(partition, "c2", 4)
+    assert partition.advance() is None
+    assert place(partition) == (None, 0, False)
+    first.outstanding = 0
+    assert partition.advance() == {}
+    assert place(partition) == ("c2", 4, False)
+    page(partition, None, 6)
+    partition.advance()
+    assert place(partition) == (None, 6, True)
+
+
+def test_an_unsealed_page_holds_it_up():
+    partition = walk()
+    ticket = page(partition, "c1", 2)
+    ticket.is_sealed = False
+    assert partition.advance() is None
+
+
+def test_an_older_record_that_did_not_come_yet_stays_after_the_mark():
+    partition = walk(doubt(3, "a"), doubt(5, "b"))
+    page(partition, "c1", 9)
+    partition.advance()
+    assert place(partition) == ("c1", 2, False)
+
+
+def test_an_older_record_under_way_stays_after_the_mark_until_its_page_has_passed():
+    partition = walk(doubt(3, "a"))
+    page(partition, "c1", 9)
+    late = page(partition, "c2", meets=["a"], outstanding=1)
+    partition.advance()
+    assert place(partition) == ("c1", 2, False)
+    late.outstanding = 0
+    partition.advance()
+    assert place(partition) == ("c2", 9, False)
+
+
+def test_the_mark_never_goes_back():
+    partition = walk(doubt(3, "a"), doubt(4, "b"))
+    page(partition, "c1", 9, meets=["b"])
+    partition.advance()
+    assert partition.row.mark == 2
+    page(partition, "c2", meets=["a"])
+    partition.advance()
+    assert partition.row.mark == 9
+
+
+def test_a_record_is_met_once():
+    partition = walk(doubt(3, "a"))
+    ticket = page(partition, "c1", meets=["a"])
+    assert ticket.meet("a") is None
+    assert ticket.meet("new") is None
+
+
+def test_after_a_restart_the_mark_stays_at_the_start_until_the_end():
+    partition = walk()
+    page(partition, "c1", 4)
+    partition.advance()
+    partition.restart({"a": doubt(2, "a", State.STORED)})
+    page(partition, "d1", 9, meets=["a"])
+    partition.advance()
+    assert place(partition) == ("d1", 0, False)
+    page(partition, None, 12)
+    partition.advance()
+    assert partition.row.is_done
+
+
+def test_going_back_takes_back_what_was_counted_on_the_way():
+    partition = walk()
+    ticket = page(partition, "c1", 4)
+    ticket.counts.update({IGNORED: 2, FILTERED: 3})
+    assert partition.advance() == {IGNORED: 2, FILTERED: 3}
+    assert (partition.row.ignored, partition.row.filtered) == (2, 3)
+    change = Change()
+    partition.rewind(change)
+    assert change.counts == {IGNORED: -2, FILTERED: -3}
+    assert partition.row == PartitionRow(1, "all")
+
+
+def test_it_is_drained_when_nothing_is_under_way():
+    partition = walk()
+    assert partition.is_drained
+    partition.expect_page()
+    assert not partition.is_drained, "a page waits for its turn"
+    ticket = partition.open_page("c1")
+    assert not partition.is_drained, "a page is being taken"
+    ticket.is_sealed, ticket.outstanding = True, 1
+    assert not partition.is_drained
+    ticket.outstanding = 0
+    assert partition.is_drained
+    ticket.is_sealed, ticket.is_cut = False, True
+    assert partition.is_drained, "what a sample left out is not waited for"
+    ticket.outstanding = 1
+    assert not partition.is_drained

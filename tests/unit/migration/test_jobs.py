@@ -1,0 +1,151 @@
+import json
+import sqlite3
+
+import pytest
+
+from memxfer import migration
+from memxfer.errors import ConfigError, JobLockedError, JobNotFoundError, LedgerError
+from memxfer.ledger import StateFolder
+from memxfer.migration import JobStatus
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def moved(ends, state):
+    """A job called `move` that moved three records, one of them in vain."""
+    ends.seed(3)
+    return await migration.migrate(ends.read(), ends.write(refuses={"r1"}), state_dir=state, job="move")
+
+
+@pytest.mark.parametrize("verb", [migration.status, migration.failures, migration.remove_job])
+def test_an_unknown_job_is_told_with_where_to_look(state, verb):
+    with pytest.raises(
+        JobNotFoundError, match=r"no job 'gone' in .*state; `memxfer jobs list` shows the jobs"
+    ):
+        verb("gone", state_dir=state)
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "x" * 129, "a b"])
+def test_a_name_that_leads_out_of_the_folder_is_refused(state, name):
+    with pytest.raises(ConfigError, match="cannot be a job's name"):
+        migration.status(name, state_dir=state)
+
+
+def test_a_state_folder_that_is_not_there_has_no_jobs(state):
+    assert migration.list_jobs(state) == []
+
+
+async def test_a_list_tells_each_job_in_one_line(moved, state):
+    (job,) = migration.list_jobs(state)
+
+    assert (job.job, job.source, job.target, job.status) == (
+        "move",
+        "memory",
+        "memory",
+        JobStatus.COMPLETED_WITH_FAILURES,
+    )
+    assert (job.listed, job.stored, job.running) == (3, 2, False)
+    assert job.created_at.endswith("Z")
+
+
+async def test_status_adds_up_the_time_and_keeps_the_losses(moved, state):
+    now = migration.status("move", state_dir=state)
+
+    assert (now.status, now.counts, now.documents, now.resent, now.losses) == (
+        moved.status,
+        moved.counts,
+        moved.documents,
+        moved.resent,
+        moved.losses,
+    )
+    assert now.seconds == pytest.approx(moved.seconds, abs=0.01)
+
+
+async def test_a_job_travels_to_another_folder_whole(moved, state, tmp_path):
+    file, elsewhere = tmp_path / "job.tar.gz", tmp_path / "elsewhere"
+
+    migration.export_job("move", file, state_dir=state)
+    name = migration.import_job(file, state_dir=elsewhere)
+
+    assert name == "move"
+    assert migration.status("move", state_dir=elsewhere) == migration.status("move", state_dir=state)
+    assert list(migration.failures("move", state_dir=elsewhere)) == list(
+        migration.failures("move", state_dir=state)
+    )
+
+
+async def test_nothing_is_overwritten_on_the_way(moved, state, tmp_path):
+    file = tmp_path / "job.tar.gz"
+    migration.export_job("move", file, state_dir=state)
+    before = file.read_bytes()
+
+    with pytest.raises(ConfigError, match=r"job.tar.gz cannot be written"):
+        migration.export_job("move", file, state_dir=state)
+    with pytest.raises(ConfigError, match=r"job 'move' is in .* already"):
+        migration.import_job(file, state_dir=state)
+
+    assert file.read_bytes() == before
+
+
+async def test_a_removed_job_is_forgotten_and_the_target_keeps_what_it_has(moved, state, ends):
+    migration.remove_job("move", state_dir=state)
+
+    assert migration.list_jobs(state) == []
+    assert len(ends.target) == 2
+
+
+async def test_a_running_job_is_told_as_running_and_not_removed(moved, state):
+    with StateFolder(state).open("move").lock():
+        assert migration.status("move", state_dir=state).status is JobStatus.RUNNING
+        assert [job.running for job in migration.list_jobs(state)] == [True]
+        with pytest.raises(JobLockedError, match="being run by another process"):
+            migration.remove_job("move", state_dir=state)
+
+
+async def test_a_run_that_never_ended_is_told_as_interrupted(moved, state):
+    with sqlite3.connect(StateFolder(state).open("move").ledger_path) as ledger:
+        ledger.execute("UPDATE run SET status = NULL")
+    ledger.close()
+
+    assert migration.status("move", state_dir=state).status is JobStatus.INTERRUPTED
+
+
+@pytest.mark.parametrize("text", [b"{}", b"\xff\xfe", b""])
+async def test_a_damaged_plan_is_told_and_does_not_hide_other_jobs(moved, state, ends, text):
+    await migration.migrate(ends.read(), ends.write(), state_dir=state, job="next")
+    StateFolder(state).open("move").plan_path.write_bytes(text)
+
+    with pytest.raises(LedgerError, match="the plan of job move cannot be read"):
+        migration.status("move", state_dir=state)
+    assert [(job.job, job.status, job.source) for job in migration.list_jobs(state)] == [
+        ("move", JobStatus.FAILED, "?"),
+        ("next", JobStatus.COMPLETED, "memory"),
+    ]
+
+
+async def test_a_job_that_died_before_its_ledger_was_made_is_listed(moved, state):
+    folder = StateFolder(state).open("move")
+    for file in folder.path.glob("ledger.sqlite*"):
+        file.unlink()
+
+    (job,) = migration.list_jobs(state)
+
+    assert (job.status, job.source, job.listed, job.stored) == (JobStatus.INTERRUPTED, "memory", 0, 0)
+    with pytest.raises(LedgerError, match="no ledger"):
+        migration.status("move", state_dir=state)
+
+
+async def test_a_damaged_ledger_is_listed_as_failed(moved, state):
+    folder = StateFolder(state).open("move")
+    for file in folder.path.glob("ledger.sqlite*"):
+        file.write_bytes(b"not a database at all" * 100)
+
+    assert [job.status for job in migration.list_jobs(state)] == [JobStatus.FAILED]
+
+
+async def test_the_plan_on_disk_names_ends_and_nothing_of_the_memories(moved, state):
+    text = StateFolder(state).open("move").plan_path.read_text()
+
+    assert json.loads(text)["source"]["provider"] == "memory"
+    assert "text 0" not in text

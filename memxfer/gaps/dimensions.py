@@ -68,7 +68,15 @@ def _kind(record: MemoryRecord) -> Any:
 
 
 def _state(record: MemoryRecord) -> Any:
+    if record.superseded_by is not None:
+        return {"state": record.state.value, "superseded_by": record.superseded_by}
     return record.state.value if record.state is not RecordState.ACTIVE else None
+
+
+def _extensions(record: MemoryRecord) -> Any:
+    if record.scope.extra:
+        return {**record.extensions, "scope": record.scope.extra}
+    return record.extensions or None
 
 
 def _group_of(axis: str) -> str:
@@ -146,7 +154,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         _D.EXTENSIONS,
         _G.EXTENSIONS,
-        lambda r: r.extensions or None,
+        _extensions,
         "fields of the source's own",
         _FORGETS,
         "keeps some of them",
@@ -280,6 +288,7 @@ RULES: tuple[Rule, ...] = (
 
 _ATTRIBUTES = {
     _D.EXPIRY: "expires_at",
+    _D.EXTENSIONS: "id",  # a scope's own axes count too
     _D.INACTIVE: "state",
     _D.IDS: "id",
     _D.PINNING: "pinned",

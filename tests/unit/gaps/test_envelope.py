@@ -5,7 +5,7 @@ import pytest
 
 from memxfer.capabilities import Capabilities, Dimension, Level
 from memxfer.gaps import RULES, EnvelopeBuilder
-from memxfer.models import MemoryRecord, canonical_json
+from memxfer.models import MemoryRecord, Scope, canonical_json
 from memxfer.spi import StoreIdentity
 from tests.unit.gaps.conftest import BARE, ENVELOPED, FULL, able
 
@@ -63,3 +63,11 @@ def test_two_envelopes_do_not_share_what_can_be_changed():
     first["v"] = first["added"] = 99
 
     assert build(msgspec.structs.replace(FULL, id="r2")) == {**HEAD, "source_id": "r2", "tags": ["x"]}
+
+
+def test_what_supersedes_a_memory_and_a_scopes_own_axes_travel_too() -> None:
+    rules = {rule.dimension: rule for rule in RULES}
+    record = MemoryRecord(id="a", content="x", superseded_by="b", scope=Scope(extra={"project": "p"}))
+
+    assert rules[Dimension.INACTIVE].carried(record) == {"state": "active", "superseded_by": "b"}
+    assert rules[Dimension.EXTENSIONS].carried(record) == {"scope": {"project": "p"}}

@@ -24,6 +24,9 @@ def configure(session: Session) -> None:
     root = logging.getLogger()
     root.handlers[:] = [old for old in root.handlers if not isinstance(old, _Stderr)] + [handler]
     root.setLevel(level)
+    # Said again where a library may have set levels of its own: the session's word counts.
+    handler.setLevel(level)
+    logging.getLogger("memxfer").setLevel(level)
     logging.captureWarnings(True)
 
 

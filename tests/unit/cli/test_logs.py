@@ -44,3 +44,13 @@ def test_quiet_leaves_errors(capsys):
     logging.getLogger("memxfer").warning("hm")
     logging.getLogger("memxfer").error("oh")
     assert capsys.readouterr().err == "error: oh\n"
+
+
+def test_levels_that_a_library_has_set_do_not_count(capsys):
+    logging.getLogger("memxfer.engine").setLevel(logging.DEBUG)
+    try:
+        configure(Session())
+        logging.getLogger("memxfer.engine").info("moving on")
+        assert capsys.readouterr().err == ""
+    finally:
+        logging.getLogger("memxfer.engine").setLevel(logging.NOTSET)

@@ -168,7 +168,7 @@ def test_a_job_is_killed_when_it_is_time_and_not_before(commands, tmp_path):
         return looks[-1]
 
     commands.kill_when(
-        is_time, f"import pathlib, time; pathlib.Path({str(started)!r}).touch(); time.sleep(60)"
+        is_time, f"import pathlib, signal; pathlib.Path({str(started)!r}).touch(); signal.pause()"
     )
     assert looks[-1] is True
     assert looks.count(True) == 1

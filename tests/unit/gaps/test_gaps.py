@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
 from memxfer.capabilities import (
@@ -15,46 +16,14 @@ from memxfer.capabilities import (
 from memxfer.errors import ConfigError, DecisionRequiredError, RecordError
 from memxfer.gaps import RULES, Census, EnvelopeBuilder, Verdict, build_report, check_consent, parse_accepted
 from memxfer.models import (
-    Attachment,
-    Embedding,
     MemoryRecord,
-    Message,
-    RecordState,
-    Relation,
-    Scope,
-    Validity,
-    Version,
 )
 from memxfer.spi import Document, Refused, Skipped, StoreIdentity
+from tests.unit.gaps.conftest import FULL
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 DOCUMENT = Document(key="k", record_id="a", body=None, size=1, scope="user")
-EVERYTHING = MemoryRecord(
-    id="a",
-    content="text",
-    messages=(Message(role="user", content="hi"),),
-    kind="preference",
-    scope=Scope(user="u", agent="g", app="p", session="s", tenant="t", group="r"),
-    metadata={"k": 1},
-    tags=("x",),
-    created_at=MOMENT,
-    updated_at=MOMENT,
-    occurred_at=MOMENT,
-    expires_at=MOMENT,
-    validity=Validity(valid_from=MOMENT),
-    state=RecordState.ARCHIVED,
-    pinned=True,
-    versions=(Version(content="old"),),
-    relations=(Relation(subject="s", predicate="p", object="o"),),
-    embedding=Embedding(vector=(0.5,)),
-    importance=0.0,
-    provenance={"p": 1},
-    attachments=(Attachment(name="f"),),
-    visibility="private",
-    derived_from=("b",),
-    extensions={"src": {"x": 1}},
-    sanitised=("metadata.y",),
-)
+EVERYTHING = msgspec.structs.replace(FULL, id="a")
 NOTHING = MemoryRecord(id="b", content="")
 
 

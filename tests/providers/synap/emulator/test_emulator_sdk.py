@@ -10,26 +10,18 @@ import uuid
 
 import pytest
 
-from memxfer.emulation import serve_in_thread
-from memxfer_synap.emulator import EMULATOR_API_KEY, SynapEmulator, SynapSettings
+from memxfer_synap.emulator import EMULATOR_API_KEY
+from tests.providers.synap.emulator.conftest import OWNER
 
 pytest.importorskip("maximem_synap")
 
 BATCH_RULE = {"method": "POST", "path": "/api/v1/memories/batch"}
-OWNER = {"user_id": "u1", "customer_id": "c1"}
 
 
 @pytest.fixture(scope="module")
-def shared_server():
-    with contextlib.closing(SynapEmulator()) as emulator, serve_in_thread(emulator) as server:
-        yield server
-
-
-@pytest.fixture
-def server(shared_server):
-    shared_server.admin.configure(**SynapSettings().model_dump(mode="json"))
-    shared_server.admin.reset()
-    return shared_server
+def clock():
+    """Real time: the SDK waits by its own clock."""
+    return time.time
 
 
 @pytest.fixture

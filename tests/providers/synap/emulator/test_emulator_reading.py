@@ -2,36 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import uuid
 
-import httpx
 import pytest
 
-from memxfer.emulation import serve_in_thread
-from memxfer_synap.emulator import EMULATOR_API_KEY, SynapEmulator, SynapSettings
-
-OWNER = {"user_id": "u1", "customer_id": "c1"}
-
-
-@pytest.fixture(scope="module")
-def shared_server():
-    with contextlib.closing(SynapEmulator()) as emulator, serve_in_thread(emulator) as server:
-        yield server
-
-
-@pytest.fixture
-def server(shared_server):
-    shared_server.admin.configure(**SynapSettings().model_dump(mode="json"))
-    shared_server.admin.reset()
-    return shared_server
-
-
-@pytest.fixture
-def api(server):
-    headers = {"authorization": f"Bearer {EMULATOR_API_KEY}"}
-    with httpx.Client(base_url=server.base_url, headers=headers, trust_env=False) as client:
-        yield client
+from memxfer_synap.emulator import EMULATOR_API_KEY
+from tests.providers.synap.emulator.conftest import OWNER
 
 
 def ingest(api, *texts, **fields):

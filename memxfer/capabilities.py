@@ -19,6 +19,7 @@ __all__ = [
     "CustomExtension",
     "Dimension",
     "DimensionGroup",
+    "DocumentChange",
     "Evidence",
     "Identity",
     "Level",
@@ -202,6 +203,24 @@ class CustomExtension(_Model):
     description: str
 
 
+class DocumentChange(_Model):
+    """What a provider may have to do to a single document, beyond what its levels say of all.
+
+    Attributes:
+        dimension: What it touches.
+        level: What is left of it: `LOSSY`, or `NONE`.
+        text: What it means, following "n memories"; `{target}` stands for the connection's name.
+    """
+
+    dimension: Dimension
+    level: Level = Level.LOSSY
+    text: str
+
+    @field_serializer("level")
+    def _name_of_level(self, level: Level) -> str:
+        return level.name.lower()
+
+
 class Capabilities(_Model):
     """Everything a plan needs to know about one side of a move."""
 
@@ -214,9 +233,16 @@ class Capabilities(_Model):
     limits: Limits = Limits()
     read_time: ReadTime = ReadTime()
     custom: dict[str, CustomExtension] = Field(default_factory=dict)
+    """By name; one that is carried per record is the field of that name in `extensions[PROVIDER]`."""
+    changes: dict[str, DocumentChange] = Field(default_factory=dict)
+    """By the words of `Document.changes`."""
     evidence: dict[str, Evidence] = Field(default_factory=dict)
     """Claims known better than by declaration, by field path: `{"writing.client_key": "probed"}`."""
 
     def channel(self, dimension: Dimension) -> Channel:
         """Return the levels of `dimension`; one that is not declared is `NONE` both ways."""
         return self.dimensions.get(dimension, Channel())
+
+    def own_fields(self) -> frozenset[str]:
+        """Return the extensions that the backend has a place for in each record: `PROVIDER.FIELD`."""
+        return frozenset(name for name, one in self.custom.items() if one.carried == "per_record")

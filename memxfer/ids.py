@@ -69,7 +69,7 @@ class KeyTemplate:
         Raises:
             RecordError: The record has no value for a field of the template (`code="no_key"`).
         """
-        rendered = "".join(literal + self._value(field, record) for literal, field in self._pieces)
+        rendered = "".join([literal + self._value(field, record) for literal, field in self._pieces])
         return _shorten(rendered)
 
     def _value(self, field: str | None, record: MemoryRecord) -> str:

@@ -64,7 +64,7 @@ class NotesProvider(MemoryProvider[NotesConfig]):
         """Return the folder's name: it is part of every key, so renaming the folder starts anew."""
         return StoreIdentity(self.name, self.config.path.name)
 
-    def capabilities(self) -> Capabilities:
+    def _capabilities(self) -> Capabilities:
         """Return what a note keeps; what is not named here is lost, and `memxfer diff` says so."""
         kept = (Dimension.CONTENT, Dimension.IDS, Dimension.USER, Dimension.METADATA)
         return Capabilities(

@@ -216,10 +216,12 @@ _MOVED = ("importance", "confidence", "embedding")
 
 def _loose_values(record: MemoryRecord) -> list[Any]:
     values: list[Any] = [record.metadata, record.provenance, record.extensions]
-    if record.messages or record.versions or record.relations:
-        values += [
-            getattr(part, inner) for name, inner in _LOOSE_PARTS.items() for part in getattr(record, name)
-        ]
+    if record.messages:
+        values += [message.metadata for message in record.messages]
+    if record.versions:
+        values += [version.metadata for version in record.versions]
+    if record.relations:
+        values += [relation.attributes for relation in record.relations]
     return values
 
 
@@ -239,31 +241,33 @@ def _without_oddities(record: MemoryRecord, found: list[str]) -> MemoryRecord:
     return msgspec.structs.replace(record, **changes)
 
 
-def _is_plain(values: Iterable[Any]) -> bool:
-    """Tell, quickly and level by level, whether values are what JSON knows; texts are not looked into."""
-    level = list(values)
-    for _ in range(MAX_DEPTH + 2):  # a tag at the deepest place has one level more
-        deeper: list[Any] = []
-        for value in level:
-            kind = type(value)
-            if kind in _ATOMS:
-                continue
-            if kind is dict:
-                if value and set(map(type, value)) != _TEXT_ONLY:
-                    return False
-                deeper.extend(value.values())
-            elif kind is list:
-                deeper.extend(value)
-            elif not _is_plain_number(value, kind):
+def _is_plain(values: Iterable[Any], depth: int = 0) -> bool:
+    """Tell, quickly, whether values are what JSON knows; texts are not looked into."""
+    if depth > MAX_DEPTH + 1:  # a tag at the deepest place has one level more
+        return False
+    for value in values:
+        kind = type(value)
+        if kind in _ATOMS:
+            continue
+        if kind is dict:
+            if value and not (_has_plain_names(value) and _is_plain(value.values(), depth + 1)):
                 return False
-        if not deeper:
-            return True
-        level = deeper
-    return False
+        elif kind is list:
+            if value and not _is_plain(value, depth + 1):
+                return False
+        elif not _is_plain_number(value, kind):
+            return False
+    return True
+
+
+def _has_plain_names(value: dict[Any, Any]) -> bool:
+    for name in value:  # noqa: SIM110 - half the time of all() with a generator
+        if type(name) is not str:
+            return False
+    return True
 
 
 _ATOMS = frozenset({str, bool, type(None)})
-_TEXT_ONLY = {str}
 
 
 def _is_plain_number(value: Any, kind: type) -> bool:

@@ -1,8 +1,12 @@
-"""What is moved: a memory, with everything its source knows about it."""
+"""What is moved: a memory, with everything its source knows about it.
+
+`gc=False`: these hold JSON values, which never lead back to them, and a run holds thousands of them.
+Left to the garbage collector to look through, they take as much of the CPU as sending them.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -32,7 +36,7 @@ class RecordState(StrEnum):
     EXPIRED = "expired"
 
 
-class _Timed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class _Timed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Moves every time field to UTC and refuses those without a zone."""
 
     _times: ClassVar[tuple[str, ...]] = ()
@@ -40,13 +44,11 @@ class _Timed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def __post_init__(self) -> None:
         for name in self._times:
             value = getattr(self, name)
-            if value is not None:
-                moved = ensure_utc(value)
-                if moved is not value:
-                    msgspec.structs.force_setattr(self, name, moved)
+            if value is not None and value.tzinfo is not UTC:
+                msgspec.structs.force_setattr(self, name, ensure_utc(value))
 
 
-class Scope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Scope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Whom a memory belongs to. Ids are opaque: never trimmed, never case-folded.
 
     Attributes:
@@ -68,7 +70,7 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     extra: dict[str, str] = {}
 
 
-class Message(_Timed, frozen=True, kw_only=True, omit_defaults=True):
+class Message(_Timed, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One turn of a conversation."""
 
     _times: ClassVar[tuple[str, ...]] = ("at",)
@@ -80,7 +82,7 @@ class Message(_Timed, frozen=True, kw_only=True, omit_defaults=True):
     metadata: dict[str, Any] = {}
 
 
-class Version(_Timed, frozen=True, kw_only=True, omit_defaults=True):
+class Version(_Timed, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What happened to a memory once: the text it got, when, and by which event.
 
     `content` is the text after the event; `None` where the event left none (a deletion).
@@ -94,7 +96,7 @@ class Version(_Timed, frozen=True, kw_only=True, omit_defaults=True):
     metadata: dict[str, Any] = {}
 
 
-class Validity(_Timed, frozen=True, kw_only=True, omit_defaults=True):
+class Validity(_Timed, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """When a fact held in the world (`valid_*`), and when a system knew it (the others)."""
 
     _times: ClassVar[tuple[str, ...]] = ("valid_from", "valid_to", "recorded_at", "invalidated_at")
@@ -105,7 +107,7 @@ class Validity(_Timed, frozen=True, kw_only=True, omit_defaults=True):
     invalidated_at: datetime | None = None
 
 
-class Relation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Relation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """An edge between two entities, by name and by the source's ids."""
 
     subject: str
@@ -116,7 +118,7 @@ class Relation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     attributes: dict[str, Any] = {}
 
 
-class Embedding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Embedding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A vector, and the model that made it: vectors of two models do not mix."""
 
     vector: tuple[float, ...]
@@ -124,7 +126,7 @@ class Embedding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     dims: int | None = None
 
 
-class Attachment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Attachment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A file that belongs to a memory, by reference."""
 
     name: str | None = None
@@ -133,7 +135,7 @@ class Attachment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     size: int | None = None
 
 
-class MemoryRecord(_Timed, frozen=True, kw_only=True, omit_defaults=True):
+class MemoryRecord(_Timed, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One memory as its source holds it.
 
     Times are aware UTC; the constructor moves other zones and raises `ValueError` on a naive time.

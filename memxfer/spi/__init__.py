@@ -7,6 +7,7 @@ from memxfer.capabilities import (
     ClientKey,
     CustomExtension,
     Dimension,
+    DocumentChange,
     Evidence,
     Identity,
     Level,
@@ -53,6 +54,7 @@ from memxfer.models import (
     sanitise_text,
 )
 from memxfer.spi.clock import Clock, SystemClock
+from memxfer.spi.learning import Finding
 from memxfer.spi.protocols import (
     LookupVisibility,
     SupportsCount,
@@ -66,7 +68,7 @@ from memxfer.spi.protocols import (
 from memxfer.spi.provider import BackendInfo, MemoryProvider, Role, StoreIdentity
 from memxfer.spi.reading import Defect, Page, Partition, RawPage
 from memxfer.spi.selection import Clause, Selection
-from memxfer.spi.settings import ConnectionConfig, RemoteConfig, RetrySettings, Timeouts
+from memxfer.spi.settings import ConnectionConfig, RemoteConfig, RetrySettings, Timeouts, decision
 from memxfer.spi.writing import (
     Document,
     IngestState,
@@ -97,9 +99,11 @@ __all__ = [
     "Defect",
     "Dimension",
     "Document",
+    "DocumentChange",
     "Embedding",
     "Evidence",
     "FatalError",
+    "Finding",
     "Identity",
     "IngestState",
     "IngestStatus",
@@ -150,6 +154,7 @@ __all__ = [
     "Writing",
     "canonical_json",
     "content_hash",
+    "decision",
     "ensure_utc",
     "format_time",
     "parse_time",

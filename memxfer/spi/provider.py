@@ -8,27 +8,31 @@ and `_decode`, a target `_prepare` and `_write`, and each may add the protocols 
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, final
 
 import msgspec
 
 from memxfer.capabilities import Capabilities
 from memxfer.errors import ConfigError, ProviderError, RecordError, UnsupportedOperationError
-from memxfer.models import MemoryRecord, content_hash, sanitise_record
+from memxfer.models import MemoryRecord, Scope, sanitise_record
 from memxfer.spi.clock import Clock, SystemClock
+from memxfer.spi.learning import Finding, applied, withdrawn
+from memxfer.spi.limits import over_limit
 from memxfer.spi.protocols import SupportsPartitions
 from memxfer.spi.reading import Defect, Page, Partition, RawPage
 from memxfer.spi.settings import ConnectionConfig
-from memxfer.spi.writing import Document, Prepared, Refused, WriteReceipt
+from memxfer.spi.writing import Document, Prepared, Refused, Skipped, WriteReceipt
 
 __all__ = ["BackendInfo", "ConfigT", "MemoryProvider", "Role", "StoreIdentity"]
 
 ConfigT = TypeVar("ConfigT", bound=ConnectionConfig)
 
+_OVERSIZE = ('oversize = "skip"',)
 _UNREADABLE = (
     ValueError,
     TypeError,
@@ -92,6 +96,12 @@ class MemoryProvider(ABC, Generic[ConfigT]):
     name: ClassVar[str]
     summary: ClassVar[str]
     config_model: ClassVar[type[ConnectionConfig]]
+    claim_settings: ClassVar[Mapping[str, str]] = {}
+    """Claims that a setting makes, by path: `{"writing.client_key": "duplicate_policy"}`."""
+
+    _known: Capabilities | None = None
+    _learned: tuple[Finding, ...] = ()
+    _whole: type[MemoryProvider[Any]] | None = None
 
     def __init__(self, config: ConfigT, *, clock: Clock | None = None) -> None:
         self.config = config
@@ -118,13 +128,17 @@ class MemoryProvider(ABC, Generic[ConfigT]):
             raise UnsupportedOperationError(
                 f"{self.name} cannot be written to; it is a source only", provider=self.name
             )
-        info = await self._connect(role)
+        try:
+            info = await self._connect(role)
+        finally:
+            self._known = None
         self.role = role
         return info
 
     async def aclose(self) -> None:
         """Release everything. Idempotent; never raises for a store that is gone."""
         self.role = None
+        self._known = None
         await self._aclose()
 
     async def begin(self, source: StoreIdentity) -> None:
@@ -137,9 +151,35 @@ class MemoryProvider(ABC, Generic[ConfigT]):
         self._check_ready(Role.TARGET)
         await self._finish()
 
-    @abstractmethod
+    @final
     def capabilities(self) -> Capabilities:
-        """Return what this instance can keep. Pure: no I/O."""
+        """Return what this instance can keep, as declared and as learned. Pure: no I/O.
+
+        Cheap enough to ask for every record: put together once, and anew after `connect`, `aclose`
+        and `learn`.
+        """
+        if self._known is None:
+            self._known = applied(self._capabilities(), self._learned)
+        return self._known
+
+    @final
+    def learn(self, findings: Sequence[Finding]) -> None:
+        """Take over what was seen of this backend, in place of what was learned before.
+
+        Claims that were not met are lowered to what was seen, never raised; `writing.client_key` that
+        is declared `unknown` becomes what was seen. An operation that does not do what it promises is
+        taken away: the provider is no `SupportsLookup` any more, say. No I/O; lasts through `connect`.
+        """
+        whole = self._whole or type(self)
+        gone = withdrawn(findings)
+        self.__class__ = _without(whole, gone) if gone else whole
+        self._whole = whole if gone else None
+        self._learned = tuple(findings)
+        self._known = None
+
+    def sdk_package(self) -> str | None:
+        """Return the distribution name of the vendor's SDK that this connection calls, if it does."""
+        return None
 
     @abstractmethod
     def store(self) -> StoreIdentity:
@@ -236,17 +276,27 @@ class MemoryProvider(ABC, Generic[ConfigT]):
             prepared = self._prepare(record, key, envelope)
         except RecordError as error:
             return Refused(error)
-        if isinstance(prepared, Document) and not prepared.hash:
-            return Document(
-                key=prepared.key,
-                record_id=prepared.record_id,
-                body=prepared.body,
-                size=prepared.size,
-                scope=prepared.scope,
-                hash=content_hash(record),
-                changes=prepared.changes,
-            )
+        if not isinstance(prepared, Document):
+            return prepared
+        if prepared.owner is not None and self._widens(record, prepared.owner):
+            return self._undecided_widening()
+        over = over_limit(record.metadata, self.capabilities().limits, provider=self.name)
+        if over is not None:
+            return Skipped("oversize") if self.config.oversize == "skip" else Refused(over, _OVERSIZE)
         return prepared
+
+    def _widens(self, record: MemoryRecord, owner: Scope) -> bool:
+        """Tell whether a user's memory would land where the target cannot tell the user from others."""
+        return bool(record.scope.user) and not owner.user and self.config.widening != "allow"
+
+    def _undecided_widening(self) -> Refused:
+        error = RecordError(
+            f"the record belongs to a user, and {self.name} would show it to others",
+            provider=self.name,
+            operation="prepare",
+            code="widening",
+        )
+        return Refused(error, ('widening = "allow"',))
 
     async def write(self, batch: Sequence[Document]) -> list[WriteReceipt]:
         """Send one batch in one request.
@@ -281,6 +331,10 @@ class MemoryProvider(ABC, Generic[ConfigT]):
     async def _aclose(self) -> None:
         """Release everything; may be called twice, or without a `_connect`."""
 
+    @abstractmethod
+    def _capabilities(self) -> Capabilities:
+        """Declare what this instance can keep; see `capabilities`. Pure: no I/O, the same every time."""
+
     async def _begin(self, source: StoreIdentity) -> None:
         """Note where the records come from; see `begin`."""
 
@@ -314,3 +368,10 @@ class MemoryProvider(ABC, Generic[ConfigT]):
                 f"{self.name} is not connected as a {role.value}; call connect(Role.{role.name}) first",
                 provider=self.name,
             )
+
+
+@functools.cache
+def _without(kind: type[MemoryProvider[Any]], operations: frozenset[str]) -> type[MemoryProvider[Any]]:
+    """Return `kind` without some of its operations: a protocol counts a method that is `None` as absent."""
+    body: dict[str, Any] = {"__module__": kind.__module__, "__doc__": kind.__doc__}
+    return type(kind.__name__, (kind,), body | dict.fromkeys(operations))

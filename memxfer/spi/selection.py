@@ -79,7 +79,7 @@ class Selection:
 
     def matches(self, record: MemoryRecord) -> bool:
         """Tell whether `record` is wanted."""
-        return all(clause.matches(record) for clause in self.clauses)
+        return not self.clauses or all(clause.matches(record) for clause in self.clauses)
 
     def __str__(self) -> str:
         return ",".join(f"{c.field}{c.op}{c.value}".replace(",", ",,") for c in self.clauses)

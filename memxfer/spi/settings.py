@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from memxfer.ids import DEFAULT_TEMPLATE
 
-__all__ = ["ConnectionConfig", "RemoteConfig", "RetrySettings", "Timeouts"]
+__all__ = ["ConnectionConfig", "RemoteConfig", "RetrySettings", "Timeouts", "decision"]
 
 
 class _Settings(BaseModel):
@@ -34,6 +35,18 @@ class RetrySettings(_Settings):
     backoff_max: float = Field(30.0, gt=0, description="longest wait between two tries, in seconds")
 
 
+def decision(default: Any, **options: Any) -> Any:
+    """Return a pydantic field for a setting that decides what becomes of records, or whose they are.
+
+    A plan notes such settings, and is not carried out under others.
+
+    Args:
+        default: The setting's default.
+        options: As `pydantic.Field` takes them.
+    """
+    return Field(default, json_schema_extra={"decides": True}, **options)
+
+
 class ConnectionConfig(_Settings):
     """The part of a connection that every provider has."""
 
@@ -55,7 +68,31 @@ class ConnectionConfig(_Settings):
         description="share of the backend's rate limit that memxfer may use once it learns limits; not yet",
     )
     retry: RetrySettings = Field(RetrySettings(), description="tries and waits after failures")
+    identity: Path | None = decision(
+        None, description="CSV file that says whose records become whose in this target"
+    )
+    widening: Literal["allow"] | None = decision(
+        None,
+        description="owners that this backend cannot tell apart: allow them to share their memories; "
+        "undecided blocks the job",
+    )
+    oversize: Literal["skip"] | None = decision(
+        None, description="records over this backend's limits: skip; undecided blocks the job"
+    )
+    unit_price: float | None = Field(
+        None, ge=0, description="what one document costs to write, for the estimate of `memxfer plan`"
+    )
     allow_empty: bool = Field(False, description="a source without a single record is not an error")
+
+    def decisions(self) -> dict[str, str]:
+        """Return the settings that decide what becomes of records, where they differ from the default."""
+        found = {}
+        for name, field in type(self).model_fields.items():
+            extra = field.json_schema_extra
+            value = getattr(self, name)
+            if isinstance(extra, dict) and extra.get("decides") and value != field.default:
+                found[name] = ", ".join(sorted(value)) if isinstance(value, frozenset) else str(value)
+        return found
 
 
 def _no_trailing_slash(url: str) -> str:

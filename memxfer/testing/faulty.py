@@ -113,7 +113,7 @@ class FaultyProvider(MemoryProvider[Any]):
     async def _finish(self) -> None:
         await self._call("finish", self.inner.finish)
 
-    def capabilities(self) -> Capabilities:
+    def _capabilities(self) -> Capabilities:
         """Return what the inner provider declares."""
         return self.inner.capabilities()
 

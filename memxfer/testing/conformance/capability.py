@@ -20,7 +20,7 @@ from memxfer.testing.conformance.driver import (
     settle,
     write_all,
 )
-from memxfer.testing.conformance.samples import PROBES, truncate
+from memxfer.testing.conformance.samples import TRIALS, truncate
 
 __all__ = ["CapabilityTests"]
 
@@ -36,18 +36,19 @@ class CapabilityTests(ConformanceBasis):
         role = Role.TARGET if provider_factory().is_target() else Role.SOURCE
         async with opened(provider_factory, role) as provider:
             first = provider.capabilities()
-            assert provider.capabilities() == first
+            # The public method remembers its answer: the author's own is what has to be stable.
+            assert provider._capabilities() == provider._capabilities() == first  # noqa: SLF001
         async with opened(provider_factory, role) as provider:
             assert provider.capabilities() == first
 
     @requires("source", "target")
     @pytest.mark.anyio
-    @pytest.mark.parametrize("dimension", PROBES, ids=str)
+    @pytest.mark.parametrize("dimension", TRIALS, ids=str)
     async def test_dimension_survives_as_declared(
         self, provider_factory: ProviderFactory, dimension: Dimension
     ) -> None:
         """NATIVE must come back equal, LOSSY in some form, NONE not at all; else correct the declaration."""
-        sent = PROBES[dimension].put(self.record(0))
+        sent = TRIALS[dimension].put(self.record(0))
         async with opened(provider_factory, Role.TARGET) as target:
             capabilities = target.capabilities()
             skip_if_rewriting(capabilities)
@@ -59,7 +60,11 @@ class CapabilityTests(ConformanceBasis):
             return
         async with opened(provider_factory, Role.SOURCE) as source:
             found = await read_records(source)
-            level = min(capabilities.channel(dimension).write, source.capabilities().channel(dimension).read)
+            level = min(
+                capabilities.channel(dimension).write,
+                source.capabilities().channel(dimension).read,
+                *_exceptions(written, dimension, capabilities),
+            )
         assert len(found) == 1
         _compare(dimension, level, sent, found[0], capabilities)
 
@@ -86,10 +91,19 @@ class CapabilityTests(ConformanceBasis):
             assert Written(record, full, receipts[0], statuses[0]).is_stored
 
 
+def _exceptions(written: Written, dimension: Dimension, capabilities: Capabilities) -> list[Level]:
+    """Return the levels that a single document was said to have instead of the declared one."""
+    words = written.prepared.changes if isinstance(written.prepared, Document) else ()
+    unexplained = set(words) - capabilities.changes.keys()
+    assert not unexplained, f"Document.changes has {unexplained}; explain them in Capabilities.changes"
+    changes = [capabilities.changes[word] for word in words]
+    return [change.level for change in changes if change.dimension is dimension]
+
+
 def _compare(
     dimension: Dimension, level: Level, sent: MemoryRecord, found: MemoryRecord, capabilities: Capabilities
 ) -> None:
-    look = PROBES[dimension].look
+    look = TRIALS[dimension].look
     precision = capabilities.writing.backdates if capabilities.writing else "microsecond"
     before, after = truncate(look(sent), precision), truncate(look(found), precision)
     if level is Level.NATIVE:

@@ -10,13 +10,21 @@ from memxfer.testing.conformance.fidelity import FidelityTests
 from memxfer.testing.conformance.identity import IdentityTests
 from memxfer.testing.conformance.lifecycle import LifecycleTests
 from memxfer.testing.conformance.paging import PagingTests
+from memxfer.testing.conformance.probing import ProbeTests
 from memxfer.testing.conformance.writing import WriteTests
 
 __all__ = ["ProviderConformance"]
 
 
 class ProviderConformance(
-    IdentityTests, CapabilityTests, PagingTests, FidelityTests, WriteTests, BoundsTests, LifecycleTests
+    IdentityTests,
+    CapabilityTests,
+    PagingTests,
+    FidelityTests,
+    WriteTests,
+    BoundsTests,
+    LifecycleTests,
+    ProbeTests,
 ):
     """Every claim of a provider, tried.
 

@@ -42,7 +42,6 @@ from memxfer.spi import (
     StoreIdentity,
     WriteReceipt,
     Writing,
-    content_hash,
 )
 from memxfer_archive.client import GroupWriter, PageReader, Row, tool_name
 from memxfer_archive.config import ArchiveConfig
@@ -147,7 +146,7 @@ class ArchiveProvider(MemoryProvider[ArchiveConfig]):
             raise ProviderError("the archive is not open; call connect first", provider=self.name)
         return self._identity
 
-    def capabilities(self) -> Capabilities:
+    def _capabilities(self) -> Capabilities:
         """Return what every archive has: all dimensions, whole."""
         native = Channel(read=Level.NATIVE, write=Level.NATIVE)
         return Capabilities(
@@ -218,7 +217,6 @@ class ArchiveProvider(MemoryProvider[ArchiveConfig]):
             body=line,
             size=len(line),
             scope=scope_name(record),
-            hash=content_hash(record),
         )
 
     async def _write(self, batch: Sequence[Document]) -> list[WriteReceipt]:

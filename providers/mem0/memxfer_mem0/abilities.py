@@ -9,6 +9,7 @@ from memxfer.spi import (
     ClientKey,
     CustomExtension,
     Dimension,
+    DocumentChange,
     Evidence,
     Identity,
     Level,
@@ -26,17 +27,22 @@ _FIXED: dict[Dimension, Channel] = {
     Dimension.CONTENT: _BOTH,
     Dimension.CREATED_AT: _BOTH,
     Dimension.UPDATED_AT: _BOTH,
+    Dimension.METADATA: Channel(
+        read=Level.NATIVE,
+        write=Level.NATIVE,
+        note="fields named like Mem0's own are kept in memxfer_metadata; Chroma holds nested values as text",
+    ),
     Dimension.USER: _BOTH,
     Dimension.AGENT: _BOTH,
     Dimension.SESSION: Channel(read=Level.NATIVE, write=Level.NATIVE, note="Mem0 calls it run_id"),
     Dimension.IDS: Channel(
         read=Level.NATIVE,
-        write=Level.LOSSY,
+        write=Level.NATIVE,
         note="ids that are no UUIDs become UUIDs made from the document key",
     ),
     Dimension.EXPIRY: Channel(
         read=Level.NATIVE,
-        write=Level.LOSSY,
+        write=Level.NATIVE,
         note="Mem0 knows whole days in UTC; a moment within a day keeps that day",
     ),
     Dimension.KIND: Channel(
@@ -81,6 +87,39 @@ _FIXED: dict[Dimension, Channel] = {
     ),
 }
 
+_CUSTOM = {
+    f"mem0.{name}": CustomExtension(carried="per_record", description=description)
+    for name, description in (
+        ("payload", "fields of Mem0's own in the form the app wrote them"),
+        ("absent", "fields of Mem0's own that the app did not write"),
+        ("of", "which text those fields belong to"),
+        ("zoneless", "times without a zone, which are read as UTC"),
+        ("last_change", "how the present text came about, where the row itself does not tell"),
+        ("history_missing", "no row in the history database"),
+        ("history_mismatch", "a text that the history database does not end with"),
+    )
+}
+"""What Mem0 has beyond the fields of a record; it is written back to where it came from."""
+
+_CHANGES = {
+    "id_replaced": DocumentChange(
+        dimension=Dimension.IDS,
+        text="have ids that are no UUIDs; {target} gets UUIDs made from their document keys",
+    ),
+    "expiry_rounded": DocumentChange(
+        dimension=Dimension.EXPIRY,
+        text="expire within a day; {target} knows whole days in UTC, and keeps them to the end of that day",
+    ),
+    "history_simplified": DocumentChange(
+        dimension=Dimension.VERSIONS,
+        text="have a history with more than text, time, event and speaker; {target} keeps those",
+    ),
+    "metadata_as_text": DocumentChange(
+        dimension=Dimension.METADATA,
+        text="have nested metadata, which {target} holds as JSON text; memxfer reads it back as it was",
+    ),
+}
+
 _IDENTITY = Identity(
     axes=frozenset({Axis.USER, Axis.AGENT, Axis.SESSION}),
     required_to_write=(frozenset({Axis.USER}), frozenset({Axis.AGENT}), frozenset({Axis.SESSION})),
@@ -90,7 +129,6 @@ _IDENTITY = Identity(
 def capabilities_of(
     *,
     knows_history: bool | None,
-    is_flat: bool,
     is_experimental: bool,
     max_batch: int,
     with_vectors: bool,
@@ -100,7 +138,6 @@ def capabilities_of(
 
     Args:
         knows_history: Whether there is a history database; `None` before connecting.
-        is_flat: Whether the store holds no nested metadata.
         is_experimental: Whether the listing is Mem0's own.
         max_batch: Most documents of one write.
         with_vectors: Whether embeddings are read.
@@ -108,7 +145,6 @@ def capabilities_of(
     """
     dimensions = {
         **_FIXED,
-        Dimension.METADATA: _metadata(is_flat=is_flat),
         Dimension.VERSIONS: _versions(knows_history),
         Dimension.EMBEDDINGS: Channel(
             read=Level.LOSSY if with_vectors else Level.NONE,
@@ -129,33 +165,17 @@ def capabilities_of(
         writing=None if is_experimental else _writing(max_batch),
         limits=Limits(id_pattern=r"\S+", concurrency=1),
         read_time=ReadTime(search=True),
-        custom={
-            "history": CustomExtension(
-                carried="per_record", description="the text of a memory before each change, with its time"
-            ),
-            "procedural": CustomExtension(
-                carried="per_record", description="procedural memories of agents (memory_type)"
-            ),
-        },
+        custom=_CUSTOM,
+        changes=_CHANGES,
         evidence=evidence,
     )
-
-
-def _metadata(*, is_flat: bool) -> Channel:
-    note = "fields named like Mem0's own are kept in memxfer_metadata"
-    if is_flat:
-        return Channel(
-            read=Level.NATIVE, write=Level.LOSSY, note=f"{note}; Chroma holds nested values as JSON text"
-        )
-    return Channel(read=Level.NATIVE, write=Level.NATIVE, note=note)
 
 
 def _versions(knows_history: bool | None) -> Channel:
     if knows_history is False:
         return Channel(note="there is no history database")
-    return Channel(
-        read=Level.NATIVE, write=Level.LOSSY, note="text, time, event and speaker; no metadata per version"
-    )
+    note = "text, time, event and speaker of each; no metadata per version"
+    return Channel(read=Level.NATIVE, write=Level.NATIVE, note=note)
 
 
 def _writing(max_batch: int) -> Writing:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from memxfer.spi import ConnectionConfig
+from memxfer.spi import ConnectionConfig, decision
 
 __all__ = ["Mem0OssConfig"]
 
@@ -28,7 +28,7 @@ class Mem0OssConfig(ConnectionConfig):
         "also host and database",
     )
     with_vectors: bool = Field(False, description="read the embeddings too (large)")
-    reuse_vectors: bool = Field(
+    reuse_vectors: bool = decision(
         False,
         description="as a target: keep embeddings of the same model and size instead of embedding again",
     )
@@ -36,7 +36,7 @@ class Mem0OssConfig(ConnectionConfig):
         "app",
         description="as a target: the app's own embedder, or a local stand-in without meaning for rehearsals",
     )
-    unscoped: str | None = Field(
+    unscoped: str | None = decision(
         None,
         pattern=r"^(skip|assign:\S+)$",
         description="as a target, records without user, agent and session: skip, or assign:USER",

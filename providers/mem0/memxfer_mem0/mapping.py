@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from memxfer.spi import Embedding, MemoryRecord, RecordState, Scope, Version, format_time
 from memxfer_mem0.history import Event, row_prefix
 from memxfer_mem0.payload import (
@@ -25,6 +27,7 @@ from memxfer_mem0.payload import (
     SPEAKER,
     expiry_of,
     identifier_of,
+    is_zoneless,
     kind_of,
     native_fields,
     text_digest,
@@ -36,7 +39,10 @@ __all__ = ["Body", "decode", "encode", "history_rows", "versions_of"]
 
 _OWN = "mem0"
 _BOOKS = "memxfer"
+_TIMES = ("created_at", "updated_at")
 _OF_TEXT = ("hash", "text_lemmatized")
+_MEM0S = frozenset(NATIVE)
+_NOT_THE_APPS = _MEM0S.union(RESERVED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,7 @@ def decode(
 
 
 def _metadata(payload: dict[str, Any], *, ours: bool) -> dict[str, Any]:
-    hidden = (*NATIVE, *RESERVED) if ours else NATIVE
+    hidden = _NOT_THE_APPS if ours else _MEM0S
     metadata = {name: value for name, value in payload.items() if name not in hidden}
     displaced = payload.get(METADATA) if ours else None
     return {**metadata, **displaced} if isinstance(displaced, dict) else metadata
@@ -127,28 +133,24 @@ def _with_extensions(
         if isinstance(payload.get(ENVELOPE), dict):
             books["envelope"] = payload[ENVELOPE]
         extensions[_BOOKS] = books
-    return _replace(record, extensions=extensions) if extensions else record
-
-
-def _replace(record: MemoryRecord, **changes: Any) -> MemoryRecord:
-    # msgspec.structs.replace would check all times again.
-    fields = {name: getattr(record, name) for name in record.__struct_fields__}
-    return MemoryRecord(**{**fields, **changes})
+    return msgspec.structs.replace(record, extensions=extensions) if extensions else record
 
 
 def _differences(derived: dict[str, Any], payload: dict[str, Any]) -> dict[str, Any]:
     """Return how Mem0's own fields differ from what the record alone would give."""
-    kept = {
-        name: payload[name]
-        for name in NATIVE
-        if name in payload and (name not in derived or payload[name] != derived[name])
-    }
-    absent = [name for name in NATIVE if name in derived and name not in payload]
+    given = {name: payload[name] for name in NATIVE if name in payload}
+    if given == derived:
+        return {}
+    kept = {name: value for name, value in given.items() if name not in derived or value != derived[name]}
+    absent = [name for name in NATIVE if name in derived and name not in given]
     found: dict[str, Any] = {}
     if kept:
         found["payload"] = kept
     if absent:
         found["absent"] = absent
+    zoneless = [name for name in _TIMES if name in kept and is_zoneless(kept[name])]
+    if zoneless:
+        found["zoneless"] = zoneless
     if any(name in kept for name in _OF_TEXT):
         # Ties them to this text: a mapping that redacts the text must not leave it in here to be written.
         found["of"] = derived["hash"]

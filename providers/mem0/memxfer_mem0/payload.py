@@ -10,7 +10,7 @@ import hashlib
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from memxfer.spi import MemoryRecord, RecordError, parse_time
+from memxfer.spi import MemoryRecord, RecordError, format_time, parse_time
 
 __all__ = [
     "ENVELOPE",
@@ -22,6 +22,7 @@ __all__ = [
     "SPEAKER",
     "expiry_of",
     "identifier_of",
+    "is_zoneless",
     "kind_of",
     "native_fields",
     "text_digest",
@@ -90,6 +91,14 @@ def time_of(value: Any) -> datetime | None:
         return None
 
 
+def is_zoneless(value: Any) -> bool:
+    """Tell whether `time_of` had to take a time for UTC because it names no zone."""
+    try:
+        return isinstance(value, str) and bool(value) and datetime.fromisoformat(value).tzinfo is None
+    except ValueError:
+        return False
+
+
 def expiry_of(value: Any) -> datetime | None:
     """Return when an `expiration_date` is over: the midnight in UTC after that day, which still counts.
 
@@ -146,8 +155,8 @@ def native_fields(record: MemoryRecord) -> dict[str, Any]:
         "hash": text_digest(record.content),
         # Mem0 lemmatises where spaCy is installed; its fallback is the text itself.
         "text_lemmatized": record.content,
-        "created_at": record.created_at.isoformat() if record.created_at else None,
-        "updated_at": record.updated_at.isoformat() if record.updated_at else None,
+        "created_at": _as_written(record.created_at),
+        "updated_at": _as_written(record.updated_at),
         "user_id": record.scope.user,
         "agent_id": record.scope.agent,
         "run_id": record.scope.session,
@@ -158,6 +167,11 @@ def native_fields(record: MemoryRecord) -> dict[str, Any]:
     if kind_of(fields) != record.kind:
         fields["memory_type"] = _memory_type(record.kind)
     return fields
+
+
+def _as_written(at: datetime | None) -> str | None:
+    """Return a time in UTC as Mem0 writes it: as `isoformat` does, for a fifth of its time."""
+    return format_time(at).removesuffix("Z") + "+00:00" if at else None
 
 
 def _memory_type(kind: str) -> str:

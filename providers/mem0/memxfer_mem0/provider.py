@@ -34,10 +34,11 @@ from memxfer.spi import (
 )
 from memxfer_mem0.abilities import capabilities_of
 from memxfer_mem0.application import Application, ChromaSettings, PgvectorSettings, load_application
+from memxfer_mem0.changes import changes_of
 from memxfer_mem0.client import Mem0Client
 from memxfer_mem0.config import Mem0OssConfig
 from memxfer_mem0.history import Event
-from memxfer_mem0.mapping import decode, encode, versions_of
+from memxfer_mem0.mapping import Body, decode, encode, versions_of
 from memxfer_mem0.stores import Row
 from memxfer_mem0.worker import Worker
 
@@ -72,13 +73,11 @@ class Mem0OssProvider(MemoryProvider[Mem0OssConfig]):
         """Return the settings for `mem0-oss:FILE`, the file being the app's config."""
         return {"config_file": location}
 
-    def capabilities(self) -> Capabilities:
+    def _capabilities(self) -> Capabilities:
         """Return what this store keeps; before `connect`, what a store of its kind does."""
         client = self._client
-        settings = self._application.store if self._application else None
         return capabilities_of(
             knows_history=client.knows_history if client else None,
-            is_flat=isinstance(settings, ChromaSettings),
             is_experimental=client.vectors.is_experimental if client else False,
             max_batch=client.vectors.max_batch if client else 256,
             with_vectors=self.config.with_vectors,
@@ -198,7 +197,24 @@ class Mem0OssProvider(MemoryProvider[Mem0OssConfig]):
         self._check(record)
         body = encode(self._fitting(record), key=key, target_id=_target_id(record, key), envelope=envelope)
         size = len(canonical_json(body.row.payload)) + sum(len(row[3] or "") for row in body.history)
-        return Document(key=key, record_id=record.id, body=body, size=size, scope=_scope_name(record.scope))
+        return Document(
+            key=key,
+            record_id=record.id,
+            body=body,
+            size=size,
+            scope=_scope_name(record.scope),
+            changes=self._changes(record, body),
+            owner=_owner(record.scope),
+        )
+
+    def _changes(self, record: MemoryRecord, body: Body) -> tuple[str, ...]:
+        client, application = self._client, self._application
+        return changes_of(
+            record,
+            body,
+            has_history=client is not None and client.knows_history,
+            flat=application is not None and isinstance(application.store, ChromaSettings),
+        )
 
     def _without_scope(self, record: MemoryRecord) -> MemoryRecord | Prepared:
         decision = self.config.unscoped
@@ -275,6 +291,10 @@ def _place(application: Application) -> str:
 
 def _has_scope(scope: Scope) -> bool:
     return not (scope.user is None and scope.agent is None and scope.session is None)
+
+
+def _owner(scope: Scope) -> Scope:
+    return Scope(user=scope.user, agent=scope.agent, session=scope.session)
 
 
 def _scope_name(scope: Scope) -> str:

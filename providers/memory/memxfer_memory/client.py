@@ -26,7 +26,7 @@ class StoredRow:
         record: The record as the store keeps it.
         key: The document key it was written under; `None` for a seeded record.
         envelope: What came beside the record.
-        hash: Hash of the document that was stored last.
+        hash: Hash of the record that was stored last.
         writes: How often a write changed it; 0 for a seeded record.
     """
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from memxfer.spi import Axis, ClientKey, ConnectionConfig, Dimension
+from memxfer.spi import Axis, ClientKey, ConnectionConfig, Dimension, decision
 from memxfer_memory.mapping import DROPPABLE
 
 __all__ = ["MemoryConfig"]
@@ -29,12 +29,14 @@ class MemoryConfig(ConnectionConfig):
     polls_until_stored: int = Field(
         1, ge=1, description="questions after which an accepted document is stored"
     )
-    content_bytes: int | None = Field(None, ge=0, description="longest content, in bytes of UTF-8")
-    required_axes: frozenset[Axis] = Field(frozenset(), description="axes that every record must name")
-    unscoped: Literal["undecided", "skip"] = Field(
+    content_bytes: int | None = decision(None, ge=0, description="longest content, in bytes of UTF-8")
+    metadata_keys: int | None = decision(None, ge=0, description="most keys of a record's metadata")
+    metadata_depth: int | None = decision(None, ge=1, description="deepest nesting of a record's metadata")
+    required_axes: frozenset[Axis] = decision(frozenset(), description="axes that every record must name")
+    unscoped: Literal["undecided", "skip"] = decision(
         "undecided", description="what becomes of records without a required axis"
     )
-    drops: frozenset[Dimension] = Field(
+    drops: frozenset[Dimension] = decision(
         frozenset(), description="dimensions the store does not keep on writing"
     )
     refuses: frozenset[str] = Field(frozenset(), description="ids of records the store refuses when written")

@@ -37,6 +37,7 @@ from memxfer.spi import (
     WriteReceipt,
     Writing,
     canonical_json,
+    content_hash,
 )
 from memxfer_memory.client import EVERYTHING, IngestTask, MemoryStore, StoredRow
 from memxfer_memory.config import MemoryConfig
@@ -96,7 +97,7 @@ class MemoryReferenceProvider(MemoryProvider[MemoryConfig]):
         """Return the store's name as its namespace."""
         return StoreIdentity(self.name, self.config.store)
 
-    def capabilities(self) -> Capabilities:
+    def _capabilities(self) -> Capabilities:
         """Return what the settings make of it; everything native unless `drops` says otherwise."""
         config = self.config
         required = (config.required_axes,) if config.required_axes else ()
@@ -113,10 +114,14 @@ class MemoryReferenceProvider(MemoryProvider[MemoryConfig]):
                 max_batch=config.max_batch,
                 client_key=config.client_key,
                 acknowledges=config.acknowledges,
-                backdates="microsecond",
+                backdates="none" if Dimension.CREATED_AT in config.drops else "microsecond",
                 rollback="id",
             ),
-            limits=Limits(content_bytes=config.content_bytes),
+            limits=Limits(
+                content_bytes=config.content_bytes,
+                metadata_keys=config.metadata_keys,
+                metadata_depth=config.metadata_depth,
+            ),
         )
 
     def _channel(self, dimension: Dimension) -> Channel:
@@ -185,6 +190,7 @@ class MemoryReferenceProvider(MemoryProvider[MemoryConfig]):
             body=(record, dict(envelope)),
             size=len(canonical_json(record)),
             scope=next((axis for axis in _AXES if getattr(record.scope, axis)), "shared"),
+            owner=strip(record, self.config.drops, "").scope if self.config.drops else None,
         )
 
     def _unscoped(self, missing: Sequence[str]) -> Prepared:
@@ -234,7 +240,7 @@ class MemoryReferenceProvider(MemoryProvider[MemoryConfig]):
         return WriteReceipt(Outcome.CREATED, target_ids=(target_id,))
 
     def _upsert(self, document: Document, row: StoredRow) -> WriteReceipt:
-        if row.hash == document.hash:
+        if row.hash == content_hash(document.body[0]):
             return WriteReceipt(Outcome.PRESENT, target_ids=(row.target_id,))
         self.data.replace(row, strip(document.body[0], self.config.drops, row.target_id))
         self._note(row, document)
@@ -242,7 +248,7 @@ class MemoryReferenceProvider(MemoryProvider[MemoryConfig]):
 
     def _note(self, row: StoredRow, document: Document) -> None:
         row.envelope = document.body[1]
-        row.hash = document.hash
+        row.hash = content_hash(document.body[0])
         row.writes += 1
 
     async def ingest_status(self, ingestion_id: str) -> IngestStatus:

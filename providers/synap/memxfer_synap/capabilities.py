@@ -9,6 +9,7 @@ from memxfer.spi import (
     ClientKey,
     CustomExtension,
     Dimension,
+    DocumentChange,
     Identity,
     Level,
     Limits,
@@ -64,18 +65,29 @@ _NONE = {
     Dimension.VERSIONS: "only the latest text is sent",
     Dimension.EMBEDDINGS: "Synap makes its own",
 }
+_CHANGES = {
+    "nul_replaced": DocumentChange(
+        dimension=Dimension.SANITISED,
+        text="hold NUL characters, which {target} does not take; each arrives as the visible sign U+2400",
+    ),
+    "envelope_dropped": DocumentChange(
+        dimension=Dimension.EXTENSIONS,
+        level=Level.NONE,
+        text="carry more than fits into {target}'s metadata; what travels under memxfer is left out for them",
+    ),
+}
 _CUSTOM = {
-    "document_type": CustomExtension(carried="per_record", description="how a document is read"),
-    "merge_strategy": CustomExtension(
+    "synap.document_type": CustomExtension(carried="per_record", description="how a document is read"),
+    "synap.merge_strategy": CustomExtension(
         carried="operations_only", description="how an update meets what is there"
     ),
-    "scope_ladder": CustomExtension(
+    "synap.scope_ladder": CustomExtension(
         carried="per_scope", description="levels between customer and user, on accounts that have them"
     ),
-    "transcript_ingest": CustomExtension(
+    "synap.transcript_ingest": CustomExtension(
         carried="operations_only", description="conversations with a time per turn"
     ),
-    "forget": CustomExtension(
+    "synap.forget": CustomExtension(
         carried="operations_only", description="deletion by description, approved by a person"
     ),
 }
@@ -102,6 +114,7 @@ def capabilities_of(config: SynapConfig, *, is_b2c: bool) -> Capabilities:
         ),
         read_time=ReadTime(search=True, package=True),
         custom=_CUSTOM,
+        changes=_CHANGES,
     )
 
 

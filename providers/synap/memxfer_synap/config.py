@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from memxfer.spi import RemoteConfig
+from memxfer.spi import RemoteConfig, decision
 
 __all__ = ["ASSIGN", "DEFAULT_BASE_URL", "DocumentType", "SynapConfig"]
 
@@ -32,7 +32,7 @@ class SynapConfig(RemoteConfig):
     transport: Literal["sdk", "http"] = Field(
         "sdk", description='"sdk": the vendor\'s SDK sends; "http": memxfer sends the same JSON itself'
     )
-    customer_id: str | None = Field(
+    customer_id: str | None = decision(
         None,
         min_length=1,
         description="customer of records that name no tenant; needed on B2B instances, refused on B2C ones",
@@ -42,27 +42,24 @@ class SynapConfig(RemoteConfig):
         pattern=r"^inst_[0-9a-fA-F]{16}$",
         description="the instance the key must belong to; default: whichever it belongs to",
     )
-    unscoped: Annotated[str, AfterValidator(_known_decision)] | None = Field(
+    unscoped: Annotated[str, AfterValidator(_known_decision)] | None = decision(
         None,
         description="records without a user: skip, customer (shared by the customer's users), "
         "client (shared by everybody) or assign:USER; undecided blocks the job",
     )
-    undated: Literal["skip", "send"] | None = Field(
+    undated: Literal["skip", "send"] | None = decision(
         None, description="records without any date: skip, or send them without one; undecided blocks the job"
     )
-    oversize: Literal["skip"] | None = Field(
-        None, description="records over document_bytes or metadata_bytes: skip; undecided blocks the job"
-    )
-    mode: Literal["long-range", "fast"] = Field(
+    mode: Literal["long-range", "fast"] = decision(
         "long-range", description="how thoroughly Synap extracts; long-range for migrations"
     )
-    document_type: DocumentType | None = Field(
+    document_type: DocumentType | None = decision(
         None, description="type of all documents; default: ai-chat-conversation for turns, else document"
     )
-    document_bytes: int = Field(
+    document_bytes: int = decision(
         100_000, ge=1, description="largest content in bytes; Synap sets it per instance and publishes none"
     )
-    metadata_bytes: int = Field(16_384, ge=2, description="largest metadata in bytes of JSON")
+    metadata_bytes: int = decision(16_384, ge=2, description="largest metadata in bytes of JSON")
     duplicate_policy: Literal["unknown", "upsert", "dedupe", "reject", "append"] = Field(
         "unknown",
         description="what this instance does with a document_id it knows: unknown, upsert, dedupe, reject "

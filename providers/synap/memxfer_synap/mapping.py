@@ -16,7 +16,6 @@ from memxfer.spi import (
     Refused,
     Scope,
     Skipped,
-    content_hash,
     format_time,
 )
 from memxfer_synap.client.port import SynapDocument
@@ -56,9 +55,9 @@ def document_of(
         is_b2c: Whether the instance's users are their own customers.
 
     Returns:
-        A `Document` with a `SynapDocument` as body; `Skipped` by decision (`unscoped`, `undated`,
-        `oversize`); or `Refused` with code `empty`, `nul_in_id`, or, with remedies, `unscoped`,
-        `no_customer`, `undated`, `too_large`, `metadata_too_large`.
+        A `Document` with the JSON of a `SynapDocument` as body; `Skipped` by decision (`unscoped`,
+        `undated`, `oversize`); or `Refused` with code `empty`, `nul_in_id`, or, with remedies,
+        `unscoped`, `no_customer`, `undated`, `too_large`, `metadata_too_large`.
     """
     owner = owner_of(record.scope, config=config, is_b2c=is_b2c)
     if not isinstance(owner, Owner):
@@ -234,13 +233,15 @@ def _metadata(
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Put the user's own keys first; ours that they took go into the envelope."""
     own = record.metadata
-    taken = {name: value for name, value in plain.items() if name in own}
     metadata = {**plain, **own}
-    if not envelope and not taken:
+    has_taken = len(metadata) < len(plain) + len(own)
+    if not envelope and not has_taken:
         return metadata, ()
     if ENVELOPE in own:
         return metadata, ("envelope_dropped",)
-    metadata[ENVELOPE] = {**envelope, "plain_keys": taken} if taken else dict(envelope)
+    metadata[ENVELOPE] = dict(envelope)
+    if has_taken:
+        metadata[ENVELOPE]["plain_keys"] = {name: plain[name] for name in plain if name in own}
     return metadata, ()
 
 
@@ -281,11 +282,11 @@ def _finished(
     return Document(
         key=body.document_id,
         record_id=record.id,
-        body=body,
+        body=encoded,
         size=len(encoded),
         scope=owner.level,
-        hash=content_hash(record),
         changes=changes,
+        owner=Scope(user=owner.user_id, tenant=owner.customer_id),
     )
 
 

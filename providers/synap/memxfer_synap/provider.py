@@ -44,6 +44,7 @@ class SynapProvider(MemoryProvider[SynapConfig]):
     name: ClassVar[str] = "synap"
     summary: ClassVar[str] = "Synap (Maximem): documents in, extracted memories out; target only"
     config_model = SynapConfig
+    claim_settings: ClassVar[Mapping[str, str]] = {"writing.client_key": "duplicate_policy"}
 
     _client: SynapClient | None = None
     _whoami: WhoAmI | None = None
@@ -95,9 +96,13 @@ class SynapProvider(MemoryProvider[SynapConfig]):
             raise ProviderError("synap is not connected; call connect first", provider=self.name)
         return StoreIdentity(self.name, self._whoami.instance_id)
 
-    def capabilities(self) -> Capabilities:
+    def _capabilities(self) -> Capabilities:
         """Return what the instance keeps; before `connect`, what a B2B instance would."""
         return capabilities_of(self.config, is_b2c=self._is_b2c)
+
+    def sdk_package(self) -> str | None:
+        """Return the SDK's distribution where it does the sending."""
+        return "maximem-synap" if self.config.transport == "sdk" else None
 
     @property
     def _is_b2c(self) -> bool:

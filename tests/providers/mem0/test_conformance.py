@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from memxfer.testing import ProviderConformance
@@ -24,7 +25,8 @@ class TestMem0Oss(ProviderConformance):
     def bad_document(self, document):
         """An id that only Qdrant and Postgres refuse; Chroma and FAISS take any text."""
         row = replace(document.body.row, id="no uuid")
-        return replace(document, body=replace(document.body, row=row)) if self.is_strict else None
+        body = replace(document.body, row=row)
+        return msgspec.structs.replace(document, body=body) if self.is_strict else None
 
     @pytest.fixture(autouse=True)
     def _strictness(self, app):

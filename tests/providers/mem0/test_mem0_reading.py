@@ -211,8 +211,7 @@ async def test_capabilities_say_how_far_the_claims_go(app):
 
     assert capabilities.paging.style == "keyset"
     assert capabilities.paging.max_page >= 1000
-    expected = Level.LOSSY if app.kind == "chroma" else Level.NATIVE
-    assert capabilities.channel("metadata").write is expected
+    assert capabilities.channel("metadata").write is Level.NATIVE
     assert capabilities.channel("versions").read is Level.NATIVE
 
 

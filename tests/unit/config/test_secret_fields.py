@@ -25,7 +25,7 @@ class Keyed(MemoryProvider[KeyedConfig]):
     name: ClassVar[str] = "keyed"
     summary: ClassVar[str] = "for tests"
     config_model: ClassVar[type[ConnectionConfig]] = KeyedConfig
-    capabilities = store = _connect = _aclose = None
+    _capabilities = store = _connect = _aclose = None
 
     @classmethod
     def from_location(cls, location):

@@ -1,5 +1,6 @@
 """Properties of whole records: every field counts, every text may hold anything."""
 
+import gc
 from datetime import UTC, datetime, timedelta, timezone
 
 import msgspec
@@ -58,6 +59,13 @@ OTHER = {
 ANY = st.text(
     alphabet=st.one_of(st.characters(exclude_categories=()), st.sampled_from("\ud800\udfff\0")), max_size=5
 )
+
+
+def test_a_record_is_no_work_for_the_garbage_collector():
+    record = MemoryRecord(
+        id="a", content="x", metadata={"nested": {"list": [[]]}}, versions=(Version(metadata={"x": []}),)
+    )
+    assert not any(map(gc.is_tracked, (record, record.scope, record.versions[0])))
 
 
 def test_every_field_of_a_record_is_tried_here():

@@ -29,7 +29,7 @@ class Opened(MemoryProvider[ConnectionConfig]):
     summary: ClassVar[str] = "for tests"
     config_model: ClassVar[type[ConnectionConfig]] = ConnectionConfig
 
-    def capabilities(self):
+    def _capabilities(self):
         return Capabilities()
 
     def store(self):

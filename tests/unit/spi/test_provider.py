@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from memxfer.errors import ProviderError, RecordError, UnsupportedOperationError
-from memxfer.models import MemoryRecord, content_hash
-from memxfer.spi import Document, Partition, RawPage, Refused, Role, StoreIdentity
+from memxfer.models import MemoryRecord
+from memxfer.spi import Partition, RawPage, Refused, Role, StoreIdentity
 from memxfer_memory import MemoryConfig, MemoryReferenceProvider, MemoryStore
 
 pytestmark = pytest.mark.anyio
@@ -89,14 +89,6 @@ async def test_records_come_in_a_form_that_json_can_carry(make):
     page = await provider.read_page(Partition("all"), None, 10)
     assert [record.content for record in page.records] == ["\\ud800"] * 3
     assert page.records[0].sanitised == ("content",)
-
-
-async def test_a_document_gets_the_hash_of_its_record(make):
-    provider = await make(role=Role.TARGET)
-    record = MemoryRecord(id="a", content="x")
-    prepared = provider.prepare(record, "k", {})
-    assert isinstance(prepared, Document)
-    assert prepared.hash == content_hash(record)
 
 
 async def test_a_record_the_author_refuses_is_a_value_and_no_exception(make):

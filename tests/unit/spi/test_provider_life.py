@@ -3,7 +3,7 @@
 import pytest
 
 from memxfer.errors import ConfigError, ProviderError, RecordError, UnsupportedOperationError
-from memxfer.models import MemoryRecord, content_hash
+from memxfer.models import MemoryRecord
 from memxfer.spi import Document, Partition, Refused, Role, Skipped, StoreIdentity, SystemClock
 from memxfer.testing import ManualClock
 
@@ -124,24 +124,10 @@ async def test_an_error_that_is_not_about_the_row_is_not_hidden(source):
         await source.read_page(ALL, None, 10)
 
 
-async def test_a_document_without_a_hash_gets_the_records_and_keeps_the_rest(target):
-    await target.connect(Role.TARGET)
-
-    assert target.prepare(RECORD, "key-1", {"v": 1}) == Document(
-        key="key-1",
-        record_id="r1",
-        body={"v": 1},
-        size=1,
-        scope="user",
-        hash=content_hash(RECORD),
-        changes=("cut",),
-    )
-
-
 @pytest.mark.parametrize(
     "prepared",
     [
-        Document(key="k", record_id="r", body=None, size=1, scope="user", hash=b"own"),
+        Document(key="k", record_id="r", body=None, size=1, scope="user"),
         Skipped("unscoped"),
         Refused(RecordError("no"), remedies=("x = 1",)),
     ],

@@ -1,6 +1,5 @@
 """Providers that claim what is not so; each must fail the test it names (test_suite_catches_liars)."""
 
-import dataclasses
 import itertools
 import logging
 import uuid
@@ -55,7 +54,7 @@ def altering(change):
     class Altering(MemoryReferenceProvider):
         def _prepare(self, record, key, envelope):
             prepared = super()._prepare(record, key, envelope)
-            return dataclasses.replace(prepared, body=(change(record), {}))
+            return msgspec.structs.replace(prepared, body=(change(record), {}))
 
     return Altering
 
@@ -64,8 +63,8 @@ def declaring(**changes):
     """A provider that declares something else than it does."""
 
     class Declaring(MemoryReferenceProvider):
-        def capabilities(self) -> Capabilities:
-            true = super().capabilities()
+        def _capabilities(self) -> Capabilities:
+            true = super()._capabilities()
             return true.model_copy(
                 update={
                     name: value
@@ -318,7 +317,7 @@ class TestGivesOneIdToAll(Liar):
 
     class Provider(MemoryReferenceProvider):
         async def _write(self, batch):
-            return [dataclasses.replace(r, target_ids=("same",)) for r in await super()._write(batch)]
+            return [msgspec.structs.replace(r, target_ids=("same",)) for r in await super()._write(batch)]
 
 
 class TestCannotTakeItsLargestBatch(Liar):
@@ -367,7 +366,7 @@ class TestStopsAtABadDocument(Liar):
     settings: ClassVar[dict] = {"refuses": frozenset({"bad"})}
 
     def bad_document(self, document):
-        return dataclasses.replace(document, record_id="bad")
+        return msgspec.structs.replace(document, record_id="bad")
 
     class Provider(MemoryReferenceProvider):
         async def _write(self, batch):
@@ -439,15 +438,7 @@ class TestUnderstatesSizes(Liar):
 
     class Provider(MemoryReferenceProvider):
         def _prepare(self, record, key, envelope):
-            return dataclasses.replace(super()._prepare(record, key, envelope), size=1)
-
-
-class TestHashesTheIdOnly(Liar):
-    caught_by = "test_hash_changes_with_the_record"
-
-    class Provider(MemoryReferenceProvider):
-        def _prepare(self, record, key, envelope):
-            return dataclasses.replace(super()._prepare(record, key, envelope), hash=record.id.encode())
+            return msgspec.structs.replace(super()._prepare(record, key, envelope), size=1)
 
 
 class TestSendsWhatIsTooLong(Liar):
@@ -474,17 +465,17 @@ class TestChangesItsMind(Liar):
     caught_by = "test_capabilities_are_stable"
 
     class Provider(MemoryReferenceProvider):
-        def capabilities(self):
+        def _capabilities(self):
             self.reads = getattr(self, "reads", 0) + 1
-            return super().capabilities().model_copy(update={"dimensions": {}} if self.reads > 1 else {})
+            return super()._capabilities().model_copy(update={"dimensions": {}} if self.reads > 1 else {})
 
 
 class TestClaimsNoRole(Liar):
     caught_by = "test_capabilities_say_the_same_roles"
 
     class Provider(MemoryReferenceProvider):
-        def capabilities(self):
-            return super().capabilities().model_copy(update={"writing": None})
+        def _capabilities(self):
+            return super()._capabilities().model_copy(update={"writing": None})
 
 
 class TestIsAnotherStoreEachTime(Liar):
@@ -594,7 +585,7 @@ class TestQuotesMemoriesInErrors(Liar):
     settings: ClassVar[dict] = {"refuses": frozenset({"bad"})}
 
     def bad_document(self, document: Document):
-        return dataclasses.replace(document, record_id="bad")
+        return msgspec.structs.replace(document, record_id="bad")
 
     class Provider(MemoryReferenceProvider):
         def _settle(self, document):
@@ -602,7 +593,12 @@ class TestQuotesMemoriesInErrors(Liar):
             if receipt.error is None:
                 return receipt
             error = self._refusal(f"cannot store {document.body[0].content}", code="refused")
-            return dataclasses.replace(receipt, error=error)
+            return msgspec.structs.replace(receipt, error=error)
+
+
+class TestLosesScores(Liar):
+    caught_by = "test_probe_downgrades_nothing"
+    Provider = altering(lambda record: msgspec.structs.replace(record, importance=None, confidence=None))
 
 
 class TestDropsTheEnvelope(Liar):

@@ -6,7 +6,7 @@ import pytest
 
 from memxfer.errors import ConfigError
 from memxfer.spi import Timeouts
-from memxfer.transport import open_client, proxy_from_environment
+from memxfer.transport import exchange, open_client, proxy_from_environment
 
 pytestmark = pytest.mark.anyio
 
@@ -64,9 +64,24 @@ async def test_cookies_are_not_kept(serving):
     async with serving(set_cookie) as server:
         async with open_client(server.url, timeouts=TIMEOUTS) as client:
             await client.get("/x")
-            client.cookies.clear()  # httpx keeps its own jar; the pool underneath must not
             await client.get("/x")
         assert b"cookie" not in server.requests[1][0].lower()
+
+
+async def test_an_exchange_keeps_no_cookie_and_asks_below_the_base_address(serving):
+    async def set_cookie(connection):
+        while await connection.read_request():
+            await connection.send(connection.ok.replace(b"\r\n", b"\r\nSet-Cookie: a=b\r\n", 1))
+
+    about = {"is_write": False, "provider": "p", "operation": "o"}
+    async with serving(set_cookie) as server:
+        async with open_client(f"{server.url}/base", timeouts=TIMEOUTS) as client:
+            for path, params in (("/x", {"n": "1"}), ("/x", {"n": "2"}), ("/y/a%2Fb", None)):
+                assert (await exchange(client, "GET", path, params=params, **about)).status_code == 200
+        heads = [head.lower() for head, _ in server.requests]
+    targets = [head.split(b" ")[1] for head in heads]
+    assert targets == [b"/base/x?n=1", b"/base/x?n=2", b"/base/y/a%2fb"]
+    assert not any(b"cookie" in head for head in heads)
 
 
 async def test_the_observer_sees_answers_and_failures(serving):

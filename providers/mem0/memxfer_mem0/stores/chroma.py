@@ -25,7 +25,7 @@ from memxfer_mem0.application import ChromaSettings
 from memxfer_mem0.sdk import import_sdk
 from memxfer_mem0.stores.base import KEY, PROVIDER, Place, Row, VectorStore, slice_ids
 
-__all__ = ["ChromaStore"]
+__all__ = ["ChromaStore", "is_flat"]
 
 _NESTED = "memxfer_json"
 _MAX_INT = 2**63
@@ -183,7 +183,7 @@ def _place(settings: ChromaSettings) -> Place:
 
 def flatten(payload: Mapping[str, Any]) -> dict[str, Any]:
     """Return what Chroma takes: values it would refuse, drop or change become JSON text."""
-    nested = sorted(key for key, value in payload.items() if not _is_flat(key, value))
+    nested = sorted(key for key, value in payload.items() if not is_flat(key, value))
     if not nested:
         return dict(payload)
     flat = {key: value for key, value in payload.items() if key not in nested}
@@ -210,7 +210,8 @@ def unflatten(payload: Any) -> Any:
         return payload
 
 
-def _is_flat(key: str, value: Any) -> bool:
+def is_flat(key: str, value: Any) -> bool:
+    """Tell whether Chroma holds a value as it is."""
     if key.startswith("chroma:"):
         return False
     if isinstance(value, bool | str):

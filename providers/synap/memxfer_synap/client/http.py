@@ -13,7 +13,7 @@ import msgspec
 from memxfer.spi import NotReadyError, ProviderError, Timeouts
 from memxfer.transport import exchange, open_client
 from memxfer_synap.client.answers import NAME, Answer, read_batch, read_job, read_whoami, refusal
-from memxfer_synap.client.port import BatchAnswer, Job, SynapDocument, WhoAmI
+from memxfer_synap.client.port import BatchAnswer, Job, WhoAmI
 
 __all__ = ["HttpSynapClient"]
 
@@ -26,11 +26,6 @@ _OK = 200
 _NO_CONTENT = 204
 _NOT_FOUND = 404
 _PROBE = {"search_query": ["memxfer"], "max_results": 1, "types": ["facts"], "mode": "fast"}
-
-
-class _Batch(msgspec.Struct):
-    documents: Sequence[SynapDocument]
-    fail_fast: bool = False
 
 
 _encoder = msgspec.json.Encoder()
@@ -90,9 +85,9 @@ class HttpSynapClient:
         except ProviderError:
             return
 
-    async def create_batch(self, documents: Sequence[SynapDocument]) -> BatchAnswer:
+    async def create_batch(self, documents: Sequence[bytes]) -> BatchAnswer:
         """Hand in the documents in one request; see `SynapClient`."""
-        body = _encoder.encode(_Batch(documents))
+        body = b'{"documents":[%b],"fail_fast":false}' % b",".join(documents)
         return read_batch(await self._ask("POST", _BATCH, operation="write", is_write=True, content=body))
 
     async def job(self, ingestion_id: str) -> Job | None:

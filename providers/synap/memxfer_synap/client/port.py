@@ -75,8 +75,8 @@ class Job:
 class SynapClient(Protocol):
     """Sends each call once; raises nothing but the errors of `memxfer.errors`."""
 
-    async def create_batch(self, documents: Sequence[SynapDocument]) -> BatchAnswer:
-        """Hand in 1 to 100 documents.
+    async def create_batch(self, documents: Sequence[bytes]) -> BatchAnswer:
+        """Hand in 1 to 100 documents, each a `SynapDocument` in JSON.
 
         Raises:
             AmbiguousError: It may have happened.

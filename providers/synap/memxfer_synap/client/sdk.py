@@ -14,7 +14,7 @@ import msgspec
 from memxfer.spi import AmbiguousError, ProviderError, ProviderNotInstalledError, UnavailableError
 from memxfer.transport import classify, open_client
 from memxfer_synap.client.answers import NAME, Answer, read_batch, read_job, refusal
-from memxfer_synap.client.port import BatchAnswer, Job, Row, SynapClient, SynapDocument, WhoAmI
+from memxfer_synap.client.port import BatchAnswer, Job, Row, SynapClient, WhoAmI
 from memxfer_synap.client.recording import Recording, observe, recording
 from memxfer_synap.client.sdk_errors import from_sdk, unsent
 from memxfer_synap.config import SynapConfig
@@ -130,9 +130,9 @@ class SdkSynapClient:
         self._sees_wire = sees_wire
         self._now = now
 
-    async def create_batch(self, documents: Sequence[SynapDocument]) -> BatchAnswer:
+    async def create_batch(self, documents: Sequence[bytes]) -> BatchAnswer:
         """Hand in the documents by `memories.batch_create`; see `SynapClient`."""
-        fields = [msgspec.structs.asdict(document) for document in documents]
+        fields = [msgspec.json.decode(document) for document in documents]
         found, answer = await self._call(
             "write", lambda: self._sdk.memories.batch_create(fields), is_write=True
         )

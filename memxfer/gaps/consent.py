@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from memxfer.capabilities import Dimension, DimensionGroup
 from memxfer.errors import ConfigError, DecisionRequiredError
-from memxfer.gaps.report import GapLine, GapReport
+from memxfer.gaps.report import GapLine, GapReport, Verdict
 
-__all__ = ["check_consent", "parse_accepted"]
+__all__ = ["check_consent", "missing_consent", "parse_accepted"]
 
 ALL = "all"
 
@@ -27,8 +27,30 @@ def parse_accepted(words: Sequence[str]) -> frozenset[str]:
     return frozenset(words)
 
 
-def check_consent(report: GapReport, accepted: frozenset[str]) -> None:
-    """Let a move begin, or say what is missing.
+def missing_consent(
+    report: GapReport, accepted: frozenset[str], *, keeps_originals: bool = True
+) -> list[GapLine]:
+    """Return the lines whose loss nobody has agreed to.
+
+    Args:
+        report: What would be lost.
+        accepted: From `parse_accepted`.
+        keeps_originals: Whether a residue keeps what the target alters. Where it does not, what is
+            only approximated needs consent too, for nothing is left to restore it from.
+    """
+    verdicts = (Verdict.LOST,) if keeps_originals else (Verdict.LOST, Verdict.APPROXIMATED)
+    return [
+        line
+        for line in report.dimensions
+        if line.verdict in verdicts
+        and line.records
+        and not line.blocking
+        and not _is_accepted(line, accepted)
+    ]
+
+
+def check_consent(report: GapReport, accepted: frozenset[str], *, keeps_originals: bool = True) -> None:
+    """Let a move begin, or say what is missing; the arguments are those of `missing_consent`.
 
     Raises:
         DecisionRequiredError: Records need a decision, or would lose what nobody agreed to lose.
@@ -39,9 +61,9 @@ def check_consent(report: GapReport, accepted: frozenset[str]) -> None:
             _text("a decision is needed before anything is written", blocking),
             remedies=tuple(f"in [connections.{report.target}]: {line.remedy}" for line in blocking),
         )
-    losses = [line for line in report.dimensions if line.needs_consent and not _is_accepted(line, accepted)]
+    losses = missing_consent(report, accepted, keeps_originals=keeps_originals)
     if losses:
-        words = ",".join(dict.fromkeys(line.dimension.value for line in losses))
+        words = ",".join(dict.fromkeys(_word(line) for line in losses))
         raise DecisionRequiredError(
             _text("this move would lose something that nobody has agreed to lose", losses),
             remedies=(f"--accept-loss {words}",),
@@ -49,8 +71,13 @@ def check_consent(report: GapReport, accepted: frozenset[str]) -> None:
 
 
 def _is_accepted(line: GapLine, accepted: frozenset[str]) -> bool:
-    return bool(accepted & {ALL, line.dimension.value, line.group.value})
+    return bool(accepted & {ALL, line.dimension, line.group.value})
+
+
+def _word(line: GapLine) -> str:
+    """Return what to accept: an extension of the source's own is accepted with its group."""
+    return line.dimension if line.dimension in set(Dimension) else line.group.value
 
 
 def _text(opening: str, lines: Sequence[GapLine]) -> str:
-    return "\n".join([opening + ":", *(f"  {line.dimension.value}: {line.consequence}" for line in lines)])
+    return "\n".join([opening + ":", *(f"  {line.dimension}: {line.consequence}" for line in lines)])

@@ -6,17 +6,16 @@ the one that is enveloped and the one that is explained.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any
 
 import msgspec
 
-from memxfer.capabilities import Axis, Dimension, DimensionGroup
+from memxfer.capabilities import Dimension, DimensionGroup
 from memxfer.models import MemoryRecord, RecordState, format_time
 
-__all__ = ["RULES", "Rule", "values_of"]
+__all__ = ["RULES", "Rule", "foreign_extensions", "is_inactive"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +30,8 @@ class Rule:
         lost: What it means when the target cannot hold it, following `{target}`.
         approximated: What it means when the target holds it imperfectly, following `{target}`.
         name: Its key in the envelope; empty where an envelope makes no sense.
+        unused: What it means that the target keeps it in the envelope and does not act on it,
+            following `{target}`; empty where that says it all.
     """
 
     dimension: Dimension
@@ -40,6 +41,7 @@ class Rule:
     lost: str
     approximated: str
     name: str = ""
+    unused: str = ""
 
 
 def _builtins(value: Any) -> Any:
@@ -67,20 +69,40 @@ def _kind(record: MemoryRecord) -> Any:
     return record.kind if record.kind != "fact" else None
 
 
+def is_inactive(record: MemoryRecord) -> bool:
+    """Tell whether a record is not current, beyond what its expiry date says by itself."""
+    if record.superseded_by is not None:
+        return True
+    if record.state is RecordState.EXPIRED:
+        return record.expires_at is None
+    return record.state is not RecordState.ACTIVE
+
+
 def _state(record: MemoryRecord) -> Any:
     if record.superseded_by is not None:
         return {"state": record.state.value, "superseded_by": record.superseded_by}
-    return record.state.value if record.state is not RecordState.ACTIVE else None
+    return record.state.value if is_inactive(record) else None
+
+
+def foreign_extensions(record: MemoryRecord, taken: Collection[str]) -> dict[str, Any]:
+    """Return the extensions of `record` that a target has no place for, its scope's own axes among them.
+
+    Args:
+        record: The record.
+        taken: Fields that the target takes natively, as `PROVIDER.FIELD`.
+    """
+    found: dict[str, Any] = {}
+    for space, fields in record.extensions.items():
+        left = {name: value for name, value in fields.items() if f"{space}.{name}" not in taken}
+        if left:
+            found[space] = left
+    if record.scope.extra:
+        found["scope"] = record.scope.extra
+    return found
 
 
 def _extensions(record: MemoryRecord) -> Any:
-    if record.scope.extra:
-        return {**record.extensions, "scope": record.scope.extra}
-    return record.extensions or None
-
-
-def _group_of(axis: str) -> str:
-    return f"the {axis} they belong to"
+    return foreign_extensions(record, ()) or None
 
 
 _FORGETS = "drops it"
@@ -132,6 +154,7 @@ RULES: tuple[Rule, ...] = (
         "knows no such span; an ended fact looks true again",
         "keeps part of the span",
         "validity",
+        "does not act on it: an ended fact looks true again",
     ),
     Rule(
         _D.EXPIRY,
@@ -141,15 +164,17 @@ RULES: tuple[Rule, ...] = (
         "never lets them expire",
         "keeps the date less precisely",
         "expires_at",
+        "never lets them expire",
     ),
     Rule(
         _D.INACTIVE,
         _G.TEMPORAL,
         _state,
-        "expired, superseded or archived state",
+        "an expired, superseded or archived state",
         "shows them like current ones",
         "takes them in, but treats them like current ones",
         "state",
+        "shows them like current ones",
     ),
     Rule(
         _D.EXTENSIONS,
@@ -174,10 +199,11 @@ RULES: tuple[Rule, ...] = (
             dimension,
             _G.IDENTITY,
             _scope(dimension.value),
-            _group_of(dimension.value),
-            "cannot say whose they are on this axis",
+            f"{'an' if dimension in (_D.AGENT, _D.APP) else 'a'} {dimension.value}",
+            "has no place for it",
             "keeps it in another form",
             f"{dimension.value}_id",
+            "does not tell memories apart by it, so they are found without it too",
         )
         for dimension in (_D.USER, _D.AGENT, _D.APP, _D.SESSION, _D.TENANT, _D.GROUP)
     ),
@@ -208,7 +234,14 @@ RULES: tuple[Rule, ...] = (
         "messages",
     ),
     Rule(
-        _D.KIND, _G.CONTENT, _kind, "a kind other than fact", "decides the kind anew", "maps the kind", "kind"
+        _D.KIND,
+        _G.CONTENT,
+        _kind,
+        "a kind other than fact",
+        "decides the kind anew",
+        "maps the kind",
+        "kind",
+        "decides the kind anew",
     ),
     Rule(
         _D.METADATA,
@@ -247,6 +280,7 @@ RULES: tuple[Rule, ...] = (
         "builds its own graph, if any",
         "keeps part of them",
         "relations",
+        "builds its own graph, if any",
     ),
     Rule(
         _D.EMBEDDINGS,
@@ -273,6 +307,7 @@ RULES: tuple[Rule, ...] = (
         "has no such setting; check who can see them",
         "maps it",
         "visibility",
+        "has no such setting: check who can see them",
     ),
     Rule(
         _D.DERIVED,
@@ -285,26 +320,3 @@ RULES: tuple[Rule, ...] = (
     ),
 )
 """In the order of a report, within each group."""
-
-_ATTRIBUTES = {
-    _D.EXPIRY: "expires_at",
-    _D.EXTENSIONS: "id",  # a scope's own axes count too
-    _D.INACTIVE: "state",
-    _D.IDS: "id",
-    _D.PINNING: "pinned",
-    _D.SCORES: "id",  # two attributes, either of which counts: always look closer
-    _D.EMBEDDINGS: "embedding",
-    _D.DERIVED: "derived_from",
-    **{_D(axis): f"scope.{axis}" for axis in Axis},
-}
-
-
-def values_of(rules: Sequence[Rule]) -> Callable[[MemoryRecord], tuple[Any, ...]]:
-    """Return a function that fetches, in one call, one attribute of a record per rule.
-
-    Where it is empty, the record carries nothing of that dimension; else `carried` tells.
-    """
-    names = [_ATTRIBUTES.get(rule.dimension, rule.dimension.value) for rule in rules]
-    if len(names) == 1:  # attrgetter returns a bare value for one name
-        return lambda record: (attrgetter(names[0])(record),)
-    return attrgetter(*names)

@@ -6,9 +6,9 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
-from memxfer.capabilities import Dimension, DimensionGroup
+from memxfer.capabilities import DimensionGroup
 
-__all__ = ["GapLine", "GapReport", "Verdict"]
+__all__ = ["SEVERITY", "Concern", "GapLine", "GapReport", "Verdict"]
 
 
 class Verdict(StrEnum):
@@ -23,13 +23,42 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
 
 
+SEVERITY = (
+    Verdict.KEPT,
+    Verdict.READ_TIME_ONLY,
+    Verdict.ENVELOPED,
+    Verdict.APPROXIMATED,
+    Verdict.AT_RISK,
+    Verdict.UNKNOWN,
+    Verdict.LOST,
+)
+"""Verdicts, harmless ones first."""
+
+
+class Concern(StrEnum):
+    """What a report has a line about although no record carries it: it lies between records, or in an end."""
+
+    KEYS = "keys"
+    """Records that would get one document key."""
+    OWNERS = "owners"
+    """Owners that would become one."""
+    DUPLICATES = "duplicates"
+    """Texts that an owner has several times."""
+    LISTING = "listing"
+    """Whether the source can be written to while it is read."""
+    REPEATS = "repeats"
+    """What the target does with a document that comes twice."""
+
+
 class GapLine(BaseModel):
     """One dimension of one move.
 
     Attributes:
+        dimension: A `Dimension`, a `Concern`, or `PROVIDER.FIELD` for an extension of the source's own.
         source: Level at which the source gives it, `"native"`.
         target: Level at which the target takes it.
         records: Records scanned that carry it; for read-time dimensions 0.
+        estimate: How many records of the whole source would, where only a sample was read; else `None`.
         samples: Up to three source ids of such records.
         blocking: A decision is needed; consent is not enough.
         contradiction: Records carry what the source's adapter says it never gives.
@@ -39,12 +68,13 @@ class GapLine(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dimension: Dimension
+    dimension: str
     group: DimensionGroup
     source: str
     target: str
     verdict: Verdict
     records: int = 0
+    estimate: int | None = None
     samples: tuple[str, ...] = ()
     blocking: bool = False
     contradiction: bool = False
@@ -65,6 +95,7 @@ class GapReport(BaseModel):
         target: Name of the target connection.
         scanned: Records read for the counts.
         total: Records in the source; `None` if the scan was cut short and the source cannot count.
+        sample: Only part of the source was read; counts are of that part, `estimate` tells of the whole.
         blocking: Whether any line is blocking.
         dimensions: Versioning, temporal, packaging and custom extensions first.
     """
@@ -75,5 +106,6 @@ class GapReport(BaseModel):
     target: str
     scanned: int
     total: int | None
+    sample: bool = False
     blocking: bool
     dimensions: tuple[GapLine, ...]

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TypeVar
 
-from memxfer.capabilities import Dimension
-from memxfer.gaps.dimensions import RULES, values_of
+from memxfer.capabilities import Capabilities, Dimension
+from memxfer.gaps.checks import Check, Outlook, checks_for
+from memxfer.gaps.crossings import Crossings
+from memxfer.gaps.dimensions import foreign_extensions
+from memxfer.gaps.traits import MOST_KINDS, Traits, rules_in, traits_of
 from memxfer.models import MemoryRecord
 from memxfer.spi import Document, Prepared, Refused, Skipped
 
 __all__ = ["Census", "Tally"]
 
+K = TypeVar("K")
+
 _SAMPLES = 3
-# A census looks at every record of a store: only what is set at all is looked into.
-_values = values_of(RULES)
+_MOST_FIELDS = 200
 _DECISIONS = {
     "unscoped": Dimension.USER,
+    "widening": Dimension.USER,
     "no_customer": Dimension.TENANT,
     "undated": Dimension.CREATED_AT,
     "too_large": Dimension.CONTENT,
@@ -38,43 +45,72 @@ class Tally:
         if len(self.samples) < _SAMPLES:
             self.samples.append(record_id)
 
+    def merge(self, other: Tally) -> None:
+        """Add what another tally counted later."""
+        self.records += other.records
+        self.samples = [*self.samples, *other.samples][:_SAMPLES]
+
 
 class Census:
     """Counts over records, in bounded memory.
 
+    Args:
+        target: Capabilities of the target, for checks that depend on it.
+        now: The moment of the scan, for dates in the future.
+
     Attributes:
         scanned: Records seen.
-        carried: Records by dimension.
-        undecided: Records by dimension that a missing decision blocks.
-        remedies: Config lines or flags that settle a blocked dimension.
+        undecided: Records by dimension and code that a missing decision blocks.
+        remedies: Config lines or flags that settle them.
         refused: Records the target can never hold, by code.
         skipped: Records left out by decision, by reason.
         changed: Documents the target's provider had to alter, by what it did.
+        found: Records that a check found, by the check's name.
+        foreign: Records with an extension that the target has no place for.
+        fields: Records by field of the source's own extensions, `"mem0.last_change"`.
         unreadable: Rows that cannot be read as memories.
-        scopes: Documents by the target scope they land in.
+        documents: Records that would be sent.
+        crossings: Documents that collide, merge or repeat.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, target: Capabilities | None = None, *, now: datetime | None = None) -> None:
+        self._outlook = Outlook(target or Capabilities(), now or datetime.now(UTC))
+        self._own_fields = self._outlook.target.own_fields()
+        self.checks = checks_for(self._outlook)
         self.scanned = 0
-        self.carried: dict[Dimension, Tally] = {}
-        self.undecided: dict[Dimension, Tally] = {}
-        self.remedies: dict[Dimension, tuple[str, ...]] = {}
+        self.undecided: dict[tuple[Dimension, str], Tally] = {}
+        self.remedies: dict[tuple[Dimension, str], tuple[str, ...]] = {}
         self.refused: dict[str, Tally] = {}
         self.skipped: Counter[str] = Counter()
         self.changed: dict[str, Tally] = {}
+        self.found: dict[str, Tally] = {}
+        self.foreign = Tally()
+        self.fields: dict[str, Tally] = {}
         self.unreadable = Tally()
-        self.scopes: Counter[str] = Counter()
+        self.documents = 0
+        self.crossings = Crossings()
+        self._carried: dict[Dimension, Tally] = {}
+        self._kinds: dict[Traits, Tally] = {}
+        self._checked: dict[Traits, tuple[Check, ...]] = {}
 
     def add(self, record: MemoryRecord, prepared: Prepared) -> None:
         """Count one record, and what would become of it."""
         self.scanned += 1
-        for rule, value in zip(RULES, _values(record), strict=True):
-            if value and rule.carried(record) is not None:
-                self.carried.setdefault(rule.dimension, Tally()).add(record.id)
+        traits = traits_of(record)
+        kind = self._kinds.get(traits)
+        if kind is None:
+            kind = self._new_kind(traits)
+        kind.add(record.id)
+        for check in self._checked[traits]:
+            if check.finds(record, self._outlook):
+                _tally(self.found, check.name).add(record.id)
+        if record.extensions or record.scope.extra:
+            self._add_fields(record)
         if isinstance(prepared, Document):
-            self.scopes[prepared.scope] += 1
+            self.documents += 1
+            self.crossings.add(record, prepared)
             for change in prepared.changes:
-                self.changed.setdefault(change, Tally()).add(record.id)
+                _tally(self.changed, change).add(record.id)
         elif isinstance(prepared, Skipped):
             self.skipped[prepared.reason] += 1
         else:
@@ -84,11 +120,50 @@ class Census:
         """Count a row that cannot be read as a memory."""
         self.unreadable.add(row_id or "?")
 
+    def carried(self) -> dict[Dimension, Tally]:
+        """Return how many records carry each dimension."""
+        self._fold()
+        return self._carried
+
+    def _new_kind(self, traits: Traits) -> Tally:
+        """Begin to count records of traits not seen before; a hostile source may have no end of them."""
+        if len(self._kinds) >= MOST_KINDS:
+            self._fold()
+        rules = rules_in(traits)
+        self._checked[traits] = tuple(
+            check for rule in rules for check in self.checks.get(rule.dimension, ())
+        )
+        return _tally(self._kinds, traits)
+
+    def _fold(self) -> None:
+        """Turn counts by traits into counts by dimension."""
+        for traits, kind in self._kinds.items():
+            for rule in rules_in(traits):
+                _tally(self._carried, rule.dimension).merge(kind)
+        self._kinds.clear()
+        self._checked.clear()
+
+    def _add_fields(self, record: MemoryRecord) -> None:
+        if foreign_extensions(record, self._own_fields):
+            self.foreign.add(record.id)
+        for space, fields in record.extensions.items():
+            for name in fields:
+                full = f"{space}.{name}"
+                if full in self.fields or len(self.fields) < _MOST_FIELDS:
+                    _tally(self.fields, full).add(record.id)
+
     def _add_refused(self, record_id: str, refused: Refused) -> None:
         code = refused.error.code or "refused"
         if not refused.remedies:
-            self.refused.setdefault(code, Tally()).add(record_id)
+            _tally(self.refused, code).add(record_id)
             return
-        dimension = _DECISIONS.get(code, Dimension.CONTENT)
-        self.undecided.setdefault(dimension, Tally()).add(record_id)
-        self.remedies[dimension] = refused.remedies
+        place = (_DECISIONS.get(code, Dimension.CONTENT), code)
+        _tally(self.undecided, place).add(record_id)
+        self.remedies[place] = refused.remedies
+
+
+def _tally(tallies: dict[K, Tally], key: K) -> Tally:
+    tally = tallies.get(key)
+    if tally is None:
+        tally = tallies[key] = Tally()
+    return tally

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from memxfer.capabilities import Capabilities, Dimension, DimensionGroup, Level
-from memxfer.gaps.changes import CHANGES, UNFORESEEN
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from memxfer.capabilities import Dimension, DimensionGroup, DocumentChange, Level
+from memxfer.gaps.checks import Check
+from memxfer.gaps.crossings import Crossing
 from memxfer.gaps.dimensions import RULES, Rule
-from memxfer.gaps.report import GapLine, GapReport, Verdict
+from memxfer.gaps.operations import End, operation_lines
+from memxfer.gaps.report import SEVERITY, Concern, GapLine, GapReport, Verdict
 from memxfer.gaps.scan import Census, Tally
+from memxfer.ids import DEFAULT_TEMPLATE
+from memxfer.spi.writing import IDENTITY_MAPPED
 
 __all__ = ["build_report"]
 
@@ -17,196 +24,351 @@ _BY_LEVEL = {
     Level.NONE: Verdict.LOST,
 }
 _GROUPS = list(DimensionGroup)
-_WORST_FIRST = [
-    Verdict.LOST,
-    Verdict.AT_RISK,
-    Verdict.UNKNOWN,
-    Verdict.APPROXIMATED,
-    Verdict.ENVELOPED,
-    Verdict.READ_TIME_ONLY,
-    Verdict.KEPT,
-]
+_GROUP_OF = {rule.dimension: rule.group for rule in RULES}
+_OUR_CHANGES = {
+    IDENTITY_MAPPED: DocumentChange(
+        dimension=Dimension.USER, text="get another owner in {target}, as the identity file says"
+    )
+}
+_UNFORESEEN = DocumentChange(dimension=Dimension.CONTENT, text="are altered to fit {target}")
+"""For a word of a provider that its capabilities do not explain: counted all the same."""
+
+
+_NEVER = "the rest arrives; `memxfer failures JOB` lists them"
+_MISSING = {
+    "unscoped": "have no owner that {target} accepts, and nobody has decided what becomes of them",
+    "widening": "belong to a user whom {target} could not tell from others: more people would see them",
+    "no_customer": "need a customer that the connection does not name",
+    "undated": "have no date at all, and nobody has decided what becomes of them",
+    "metadata_too_large": "have more metadata than {target} takes, and nobody has decided about them",
+}
+_MISSING_OTHER = "are larger than {target} takes, and nobody has decided what becomes of them"
+"""What is undecided about records, by the code of the refusal."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """How a finding between records is told: when there is none, and when there are some."""
+
+    group: DimensionGroup
+    none: str
+    some: str
+    remedy: str
+
+
+_CROSSINGS = {
+    Concern.KEYS: _Words(
+        DimensionGroup.IDENTITY,
+        "Every memory gets a key of its own",
+        "share {groups} document keys; {target} would keep one memory of each",
+        f'document_id = "{DEFAULT_TEMPLATE}"',
+    ),
+    Concern.OWNERS: _Words(
+        DimensionGroup.IDENTITY,
+        "Whoever is told apart in the source is told apart in {target}",
+        "belong to {members} owners that become {groups} in {target}: people would see others' memories",
+        'widening = "allow"',
+    ),
+    Concern.DUPLICATES: _Words(
+        DimensionGroup.CONTENT,
+        "No owner has a text twice",
+        "repeat a text that their owner has already; {target} reads each, and may merge what it finds",
+        "clean them up in the source first, if it matters",
+    ),
+}
 
 
 def build_report(
     census: Census,
     *,
-    source: tuple[str, Capabilities],
-    target: tuple[str, Capabilities],
+    source: End,
+    target: End,
     total: int | None,
+    is_sample: bool = False,
+    hidden: int = 0,
+    keeps_originals: bool = True,
 ) -> GapReport:
     """Return the gap report of one move.
 
     Args:
         census: What the records carry.
-        source: Name and capabilities of the source connection.
-        target: Name and capabilities of the target connection.
+        source: Where they are.
+        target: Where they would go.
         total: Records in the source, where known.
+        is_sample: Only part of the source was read.
+        hidden: Rows that the source counts and did not give.
+        keeps_originals: Whether a residue keeps what the target cannot hold.
     """
-    lines = [_line(rule, census, source[1], target) for rule in RULES]
-    lines.extend(_blocking_lines(census, target[0]))
-    lines.extend(_refusal_lines(census, target[0]))
-    lines.extend(_change_lines(census, target[0]))
-    lines.append(_read_time_line(Dimension.PACKAGING, source, target))
-    lines.append(_read_time_line(Dimension.SEARCH, source, target))
-    lines.sort(key=_rank)
+    builder = _Builder(
+        census,
+        source=source,
+        target=target,
+        total=total if is_sample else None,
+        is_sample=is_sample,
+        keeps_originals=keeps_originals,
+    )
+    lines = sorted([*builder.lines(), *operation_lines(source, target, hidden=hidden)], key=_rank)
     return GapReport(
-        source=source[0],
-        target=target[0],
+        source=source.name,
+        target=target.name,
         scanned=census.scanned,
         total=total,
+        sample=is_sample,
         blocking=any(line.blocking for line in lines),
         dimensions=tuple(lines),
     )
 
 
 def _rank(line: GapLine) -> tuple[int, bool, int, int]:
-    return (_GROUPS.index(line.group), not line.blocking, _WORST_FIRST.index(line.verdict), -line.records)
+    return (_GROUPS.index(line.group), not line.blocking, -SEVERITY.index(line.verdict), -line.records)
 
 
-def _line(rule: Rule, census: Census, source: Capabilities, target: tuple[str, Capabilities]) -> GapLine:
-    name, capabilities = target
-    tally = census.carried.get(rule.dimension)
-    records = tally.records if tally else 0
-    read, write = source.channel(rule.dimension).read, capabilities.channel(rule.dimension).write
-    verdict = _verdict(rule, write) if records else Verdict.KEPT
-    return GapLine(
-        dimension=rule.dimension,
-        group=rule.group,
-        source=read.name.lower(),
-        target=write.name.lower(),
-        verdict=verdict,
-        records=records,
-        samples=tuple(tally.samples) if tally else (),
-        contradiction=bool(records) and read is Level.NONE,
-        consequence=_consequence(rule, verdict, records, census.scanned, name),
-        remedy=_remedy(rule, verdict),
-    )
+class _Builder:
+    """Makes the lines that records are counted for."""
 
+    def __init__(
+        self,
+        census: Census,
+        *,
+        source: End,
+        target: End,
+        total: int | None,
+        is_sample: bool,
+        keeps_originals: bool,
+    ) -> None:
+        self._census = census
+        self._source = source
+        self._target = target
+        self._total = total
+        self._is_sample = is_sample
+        self._keeps_originals = keeps_originals
 
-def _verdict(rule: Rule, write: Level) -> Verdict:
-    if write is Level.ENVELOPE and not rule.name:
-        return Verdict.LOST  # whatever the target says: no envelope carries it
-    return _BY_LEVEL[write]
+    def lines(self) -> Iterator[GapLine]:
+        """Give them, in no order."""
+        carried = self._census.carried()
+        changes = list(self._changes())
+        altered = {line.dimension for line in changes}
+        for rule in RULES:
+            line = self._dimension(rule, self._tally(rule, carried.get(rule.dimension, Tally())))
+            # What is kept but for some records is told by the line about those.
+            if line.verdict is not Verdict.KEPT or line.dimension not in altered:
+                yield line
+        yield from changes
+        yield from self._fields()
+        yield from self._checks()
+        yield from self._undecided()
+        yield from self._refused()
+        yield from self._crossings()
 
+    # -- dimensions ---------------------------------------------------------------------------
 
-def _consequence(rule: Rule, verdict: Verdict, records: int, scanned: int, target: str) -> str:
-    if not records:
-        return f"No memory read has {rule.noun}."
-    share = f"{records:,} of {scanned:,} memories have {rule.noun}"
-    if verdict is Verdict.LOST:
-        return f"{share}; {target} {rule.lost}."
-    if verdict is Verdict.APPROXIMATED:
-        return f"{share}; {target} {rule.approximated}."
-    if verdict is Verdict.ENVELOPED:
-        return f"{share}; it travels in metadata under memxfer, where {target} keeps it without using it."
-    return f"{share}; {target} keeps it."
+    def _dimension(self, rule: Rule, tally: Tally) -> GapLine:
+        read = self._source.capabilities.channel(rule.dimension).read
+        write = self._target.capabilities.channel(rule.dimension).write
+        verdict = self._verdict(rule, write, tally)
+        return GapLine(
+            dimension=rule.dimension,
+            group=rule.group,
+            source=read.name.lower(),
+            target=write.name.lower(),
+            verdict=verdict,
+            records=tally.records,
+            estimate=self._estimate(tally.records),
+            samples=tuple(tally.samples),
+            contradiction=bool(tally.records) and read is Level.NONE,
+            consequence=self._consequence(rule, verdict, tally.records),
+            remedy=_acceptance(rule.dimension, verdict),
+        )
 
+    def _tally(self, rule: Rule, tally: Tally) -> Tally:
+        """Leave out extensions that the target has a place for, unless that is all there are."""
+        foreign = self._census.foreign
+        return foreign if rule.dimension is Dimension.EXTENSIONS and foreign.records else tally
 
-def _remedy(rule: Rule, verdict: Verdict) -> str:
-    return f"--accept-loss {rule.dimension.value}" if verdict is Verdict.LOST else ""
+    def _verdict(self, rule: Rule, write: Level, tally: Tally) -> Verdict:
+        verdict = _BY_LEVEL[write]
+        if rule.dimension is Dimension.EXTENSIONS and tally.records and not self._census.foreign.records:
+            verdict = Verdict.KEPT
+        if write is Level.ENVELOPE and not rule.name:
+            verdict = Verdict.LOST  # whatever the target says: no envelope carries it
+        if tally.records or verdict is Verdict.KEPT:
+            return verdict
+        return Verdict.UNKNOWN if self._is_sample else Verdict.KEPT
 
+    def _consequence(self, rule: Rule, verdict: Verdict, records: int) -> str:
+        target = self._target.name
+        if not records:
+            unread = "; the others were not read" if self._is_sample else ""
+            return f"No memory read has {rule.noun}{unread}."
+        share = f"{self._share(records)} have {rule.noun}"
+        if verdict is Verdict.LOST:
+            return f"{share}; {target} {rule.lost}{self._originals()}."
+        if verdict is Verdict.APPROXIMATED:
+            return f"{share}; {target} {rule.approximated}."
+        if verdict is Verdict.ENVELOPED:
+            use = (
+                f"; {target} {rule.unused}" if rule.unused else f", where {target} keeps it without using it"
+            )
+            return f"{share}; it travels in metadata under memxfer{use}."
+        return f"{share}; {target} keeps it."
 
-def _blocking_lines(census: Census, target: str) -> list[GapLine]:
-    groups = {rule.dimension: rule.group for rule in RULES}
-    return [
-        GapLine(
+    def _originals(self) -> str:
+        return "; the originals stay in this job's residue" if self._keeps_originals else "; nothing keeps it"
+
+    # -- single records -----------------------------------------------------------------------
+
+    def _changes(self) -> Iterator[GapLine]:
+        """Say what single documents lose beyond what the target's levels tell of all of them."""
+        known = {**_OUR_CHANGES, **self._target.capabilities.changes}
+        for word, tally in self._census.changed.items():
+            change = known.get(word, _UNFORESEEN)
+            verdict = _BY_LEVEL[change.level]
+            tail = self._originals() if verdict is Verdict.LOST else ""
+            yield self._counted(
+                change.dimension,
+                verdict,
+                tally,
+                change.text + tail,
+                level=change.level,
+                remedy=_acceptance(change.dimension, verdict),
+            )
+
+    def _fields(self) -> Iterator[GapLine]:
+        """Name the fields of the source's own extensions one by one; consent is given to all together."""
+        known = {**self._target.capabilities.custom, **self._source.capabilities.custom}
+        taken = self._target.capabilities.own_fields()
+        level = self._target.capabilities.channel(Dimension.EXTENSIONS).write
+        for name, tally in self._census.fields.items():
+            description = known[name].description if name in known else "a field that no adapter describes"
+            mine = Level.NATIVE if name in taken else level
+            fate = {
+                Verdict.KEPT: "keeps it",
+                Verdict.LOST: f"drops it{self._originals()}",
+                Verdict.ENVELOPED: "keeps it in metadata under memxfer without using it",
+                Verdict.APPROXIMATED: "keeps part of it",
+            }[_BY_LEVEL[mine]]
+            text = f"have {name} ({description}); {{target}} {fate}"
+            yield self._counted(
+                name, _BY_LEVEL[mine], tally, text, level=mine, group=DimensionGroup.EXTENSIONS
+            )
+
+    def _checks(self) -> Iterator[GapLine]:
+        checks: dict[str, Check] = {
+            check.name: check for found in self._census.checks.values() for check in found
+        }
+        for name, tally in self._census.found.items():
+            check = checks[name]
+            level = self._target.capabilities.channel(check.dimension).write
+            yield self._counted(
+                check.dimension, check.verdict, tally, check.text, level=level, remedy=check.remedy
+            )
+
+    def _undecided(self) -> Iterator[GapLine]:
+        for place, tally in self._census.undecided.items():
+            dimension, code = place
+            yield self._counted(
+                dimension,
+                Verdict.LOST,
+                tally,
+                _MISSING.get(code, _MISSING_OTHER),
+                level=Level.NONE,
+                blocking=True,
+                remedy=" | ".join(self._census.remedies[place]),
+            )
+
+    def _refused(self) -> Iterator[GapLine]:
+        """Say what will not arrive whatever is decided."""
+        for code, tally in self._census.refused.items():
+            text = f"will not arrive: {{target}} can never store them ({code})"
+            yield self._counted(
+                Dimension.CONTENT, Verdict.AT_RISK, tally, text, level=Level.NONE, remedy=_NEVER
+            )
+        rows = self._census.unreadable
+        if rows.records:
+            yield GapLine(
+                dimension=Dimension.CONTENT,
+                group=DimensionGroup.CONTENT,
+                source="none",
+                target="none",
+                verdict=Verdict.AT_RISK,
+                records=rows.records,
+                estimate=self._estimate(rows.records),
+                samples=tuple(rows.samples),
+                consequence=f"{rows.records:,} rows will not arrive: they cannot be read as memories.",
+                remedy=_NEVER,
+            )
+
+    def _crossings(self) -> Iterator[GapLine]:
+        crossings = self._census.crossings
+        merging_blocks = not self._target.allows_widening
+        yield self._crossing(Concern.KEYS, crossings.collisions(), blocking=True)
+        yield self._crossing(Concern.OWNERS, crossings.merged_owners(), blocking=merging_blocks)
+        yield self._duplicates(crossings.repeats())
+
+    def _duplicates(self, repeats: Crossing) -> GapLine:
+        writing = self._target.capabilities.writing
+        if not repeats.records or writing is None or not writing.verbatim:
+            return self._crossing(Concern.DUPLICATES, repeats)
+        text = "repeat a text that their owner has already; {target} stores each"
+        tally = Tally(repeats.records, list(repeats.samples))
+        return self._counted(Concern.DUPLICATES, Verdict.KEPT, tally, text, group=DimensionGroup.CONTENT)
+
+    def _crossing(self, finding: Concern, crossing: Crossing, *, blocking: bool = False) -> GapLine:
+        words = _CROSSINGS[finding]
+        tally = Tally(crossing.records, list(crossing.samples))
+        if not crossing.records:
+            return self._counted(finding, Verdict.KEPT, tally, words.none, group=words.group)
+        return self._counted(
+            finding,
+            Verdict.LOST if blocking else Verdict.AT_RISK,
+            tally,
+            words.some.replace("{groups}", f"{crossing.groups:,}").replace(
+                "{members}", f"{crossing.members:,}"
+            ),
+            level=Level.NONE if blocking else Level.LOSSY,
+            group=words.group,
+            blocking=blocking,
+            remedy=words.remedy,
+        )
+
+    # -- sentences ----------------------------------------------------------------------------
+
+    def _counted(
+        self,
+        dimension: str,
+        verdict: Verdict,
+        tally: Tally,
+        text: str,
+        *,
+        level: Level = Level.NATIVE,
+        group: DimensionGroup | None = None,
+        blocking: bool = False,
+        remedy: str = "",
+    ) -> GapLine:
+        """Return a line that begins with how many of all memories it is about."""
+        said = text.replace("{target}", self._target.name)
+        return GapLine(
             dimension=dimension,
-            group=groups[dimension],
+            group=group or _GROUP_OF[Dimension(dimension)],
             source="native",
-            target="none",
-            verdict=Verdict.LOST,
+            target=level.name.lower(),
+            verdict=verdict,
             records=tally.records,
+            estimate=self._estimate(tally.records),
             samples=tuple(tally.samples),
-            blocking=True,
-            consequence=_undecided(dimension, tally.records, census.scanned, target),
-            remedy=" | ".join(census.remedies[dimension]),
+            blocking=blocking,
+            consequence=f"{self._share(tally.records)} {said}." if tally.records else f"{said}.",
+            remedy=remedy,
         )
-        for dimension, tally in census.undecided.items()
-    ]
+
+    def _share(self, records: int) -> str:
+        return f"{records:,} of {self._census.scanned:,} memories"
+
+    def _estimate(self, records: int) -> int | None:
+        if self._total is None or not self._census.scanned:
+            return None
+        return round(records * self._total / self._census.scanned)
 
 
-_MISSING = {
-    Dimension.USER: "have no owner that {target} accepts, and nobody has decided what becomes of them",
-    Dimension.TENANT: "need a customer that the connection does not name",
-    Dimension.METADATA: "have more metadata than {target} takes, and nobody has decided what becomes of them",
-    Dimension.CREATED_AT: "have no date at all, and nobody has decided what becomes of them",
-    Dimension.CONTENT: "are larger than {target} takes, and nobody has decided what becomes of them",
-}
-
-
-def _refusal_lines(census: Census, target: str) -> list[GapLine]:
-    """Say what will not arrive whatever is decided: it is counted as rejected, and listed by `failures`."""
-    found = {code: f"{target} can never store them ({code})" for code in census.refused}
-    lines = [_at_risk(census.refused[code], text, census.scanned) for code, text in found.items()]
-    if census.unreadable.records:
-        lines.append(_at_risk(census.unreadable, "the source's rows cannot be read as memories", None))
-    return lines
-
-
-def _change_lines(census: Census, target: str) -> list[GapLine]:
-    """Say what single documents lose beyond what the target's capabilities tell of all of them."""
-    return [
-        GapLine(
-            dimension=change.dimension,
-            group=change.group,
-            source="native",
-            target="none" if change.verdict is Verdict.LOST else "lossy",
-            verdict=change.verdict,
-            records=tally.records,
-            samples=tuple(tally.samples),
-            consequence=_counted(tally.records, census.scanned, change.text, target),
-            remedy=f"--accept-loss {change.dimension.value}" if change.verdict is Verdict.LOST else "",
-        )
-        for name, tally in census.changed.items()
-        for change in [CHANGES.get(name, UNFORESEEN)]
-    ]
-
-
-def _at_risk(tally: Tally, reason: str, scanned: int | None) -> GapLine:
-    share = f"{tally.records:,} of {scanned:,} memories" if scanned is not None else f"{tally.records:,} rows"
-    return GapLine(
-        dimension=Dimension.CONTENT,
-        group=DimensionGroup.CONTENT,
-        source="native",
-        target="none",
-        verdict=Verdict.AT_RISK,
-        records=tally.records,
-        samples=tuple(tally.samples),
-        consequence=f"{share} will not arrive: {reason}.",
-        remedy="the rest arrives; `memxfer failures JOB` lists them",
-    )
-
-
-def _undecided(dimension: Dimension, records: int, scanned: int, target: str) -> str:
-    return _counted(records, scanned, _MISSING[dimension], target)
-
-
-def _counted(records: int, scanned: int, text: str, target: str) -> str:
-    return f"{records:,} of {scanned:,} memories {text.format(target=target)}."
-
-
-def _read_time_line(
-    dimension: Dimension, source: tuple[str, Capabilities], target: tuple[str, Capabilities]
-) -> GapLine:
-    """Compare what apps can ask for at run time: nothing of it is in the records."""
-    field = "package" if dimension is Dimension.PACKAGING else "search"
-    has, gets = getattr(source[1].read_time, field), getattr(target[1].read_time, field)
-    what = "prompt-ready context" if dimension is Dimension.PACKAGING else "search"
-    if has and not gets:
-        verdict, text = Verdict.AT_RISK, f"Apps that ask {source[0]} for {what} cannot ask {target[0]}."
-    elif gets and not has:
-        verdict, text = (
-            Verdict.READ_TIME_ONLY,
-            f"{target[0]} offers {what} when it is read; nothing of it is moved.",
-        )
-    else:
-        verdict, text = Verdict.KEPT, f"Both offer {what}." if has else f"Neither offers {what}."
-    return GapLine(
-        dimension=dimension,
-        group=DimensionGroup.PACKAGING,
-        source="native" if has else "none",
-        target="native" if gets else "none",
-        verdict=verdict,
-        consequence=text,
-    )
+def _acceptance(dimension: Dimension, verdict: Verdict) -> str:
+    return f"--accept-loss {dimension.value}" if verdict is Verdict.LOST else ""

@@ -1,10 +1,20 @@
+import itertools
 from datetime import UTC, datetime
 
 import pytest
 
-from memxfer.capabilities import Capabilities, Channel, Dimension, Level
+from memxfer.capabilities import (
+    Capabilities,
+    Channel,
+    ClientKey,
+    Dimension,
+    DocumentChange,
+    Level,
+    Paging,
+    Writing,
+)
 from memxfer.errors import RecordError
-from memxfer.gaps import Census, build_report
+from memxfer.gaps import Census, End, build_report
 from memxfer.models import (
     Attachment,
     Embedding,
@@ -19,6 +29,7 @@ from memxfer.models import (
 from memxfer.spi import Document, ReadTime, Refused, Skipped
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 BARE = MemoryRecord(id="r1", content="text")
 FULL = MemoryRecord(
@@ -85,11 +96,28 @@ def able(*, read=Level.NATIVE, write=Level.NATIVE, package=False, search=False, 
     """Capabilities with one level for all dimensions, `levels` by dimension excepted."""
     channels = {dimension: Channel(read=read, write=write) for dimension in Dimension}
     channels |= {Dimension(name): Channel(read=read, write=level) for name, level in levels.items()}
-    return Capabilities(dimensions=channels, read_time=ReadTime(package=package, search=search))
+    return Capabilities(
+        dimensions=channels,
+        read_time=ReadTime(package=package, search=search),
+        paging=Paging(style="keyset", insert_safe=True, delete_safe=True),
+        writing=Writing(client_key=ClientKey.UPSERT, backdates="microsecond"),
+        changes=CHANGES,
+    )
 
 
-def document(*changes, scope="user"):
-    return Document(key="k", record_id="r1", body=None, size=1, scope=scope, changes=changes)
+CHANGES = {
+    "blurred": DocumentChange(dimension=Dimension.SANITISED, text="are blurred by {target}"),
+    "cut": DocumentChange(dimension=Dimension.EXTENSIONS, level=Level.NONE, text="are cut by {target}"),
+}
+"""What the target of these tests may do to a document."""
+
+_numbers = itertools.count()
+
+
+def document(*changes, scope="user", key=None, owner=None):
+    """Return a document, under a key of its own unless one is given."""
+    key = key or f"k{next(_numbers)}"
+    return Document(key=key, record_id="r1", body=None, size=1, scope=scope, changes=changes, owner=owner)
 
 
 def refused(code, *remedies):
@@ -102,16 +130,20 @@ def skipped(reason="unscoped"):
 
 @pytest.fixture
 def census():
-    return Census()
+    return Census(able(), now=NOW)
 
 
 @pytest.fixture
 def report(census):
     """Build the report of what `census` saw: `report(source=..., target=...)`."""
 
-    def build(*, source=None, target=None, total=None):
+    def build(*, source=None, target=None, total=None, **options):
         return build_report(
-            census, source=("old", source or able()), target=("new", target or able()), total=total
+            census,
+            source=End("old", source or able()),
+            target=End("new", target or able()),
+            total=total,
+            **options,
         )
 
     return build
@@ -122,7 +154,7 @@ def line(report):
     """Return the one line of a dimension that the given levels make."""
 
     def only(dimension, **ends):
-        (found,) = [line for line in report(**ends).dimensions if line.dimension is dimension]
+        (found,) = [line for line in report(**ends).dimensions if line.dimension == dimension]
         return found
 
     return only

@@ -105,3 +105,14 @@ def test_a_dimension_that_is_lost_twice_is_asked_for_once(census, report):
         check(report(target=able(extensions=Level.NONE)))
 
     assert caught.value.remedies == ("--accept-loss extensions",)
+
+
+def test_without_a_residue_what_is_only_approximated_needs_consent_too(losing):
+    words = parse_accepted(["versions", "tags", "validity"])
+
+    check_consent(losing, words)
+    with pytest.raises(DecisionRequiredError) as caught:
+        check_consent(losing, words, keeps_originals=False)
+
+    assert caught.value.remedies == ("--accept-loss kind",)
+    check_consent(losing, parse_accepted(["all"]), keeps_originals=False)

@@ -49,8 +49,13 @@ def test_a_plan_names_connections_and_stores_and_has_no_place_for_more():
         "target",
         "where",
         "document_id",
+        "identity",
+        "decisions",
         "sample",
         "accepted",
+        "residue",
         "losses",
+        "report",
+        "forecast",
     }
     assert set(PlanEnd.model_fields) == {"connection", "provider", "namespace"}

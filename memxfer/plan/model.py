@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from memxfer.errors import FingerprintMismatchError, LedgerError
-from memxfer.gaps.report import GapLine
+from memxfer.errors import ConfigError, FingerprintMismatchError, LedgerError
+from memxfer.gaps.report import GapLine, GapReport
 from memxfer.ids import fingerprint
+from memxfer.plan.forecast import Forecast
 from memxfer.spi import StoreIdentity
 
 __all__ = ["JobPlan", "PlanEnd"]
@@ -39,30 +42,46 @@ class JobPlan(_Model):
     Attributes:
         where: The selection, as `--where` takes it.
         document_id: Template of the document keys.
+        job: The job's id; empty in a plan that no job has taken up.
+        identity: Digest of the identity file, where there is one.
+        decisions: What the target's connection decides about records, by setting.
         sample: Stop after so many records; not part of the fingerprint.
         accepted: Losses that were agreed to.
+        residue: Which originals are kept beside the ledger; not part of the fingerprint.
         losses: Lines of the gap report that touch records.
+        report: The whole gap report, in a plan that was made before its job.
+        forecast: What the move would take, counted when the plan was made.
     """
 
     format: Literal[1] = PLAN_FORMAT
-    job: str
+    job: str = ""
     created_at: str
     source: PlanEnd
     target: PlanEnd
     where: str = ""
     document_id: str
+    identity: str | None = None
+    decisions: dict[str, str] = {}
     sample: int | None = None
     accepted: tuple[str, ...] = ()
+    residue: Literal["lossy", "full", "off"] = "lossy"
     losses: tuple[GapLine, ...] = ()
+    report: GapReport | None = None
+    forecast: Forecast | None = None
+
+    def with_consent(self, accepted: Sequence[str]) -> JobPlan:
+        """Return the plan with more losses accepted."""
+        return self.model_copy(update={"accepted": tuple(dict.fromkeys((*self.accepted, *accepted)))})
 
     def moved(self) -> dict[str, Any]:
         """Return what the fingerprint covers: which records go where, under which keys."""
-        return {
+        moved: dict[str, Any] = {
             "source": [self.source.provider, self.source.namespace],
             "target": [self.target.provider, self.target.namespace],
             "where": self.where,
             "document_id": self.document_id,
         }
+        return moved if self.identity is None else {**moved, "identity": self.identity}
 
     def fingerprint(self) -> str:
         """Return 32 hex digits of what is moved; never of counts, tuning, consent or secrets."""
@@ -78,7 +97,9 @@ class JobPlan(_Model):
             return
         mine, theirs = self.moved(), other.moved()
         changes = [
-            f"{name}: was {mine[name]!r}, is {theirs[name]!r}" for name in mine if mine[name] != theirs[name]
+            f"{name}: was {mine.get(name)!r}, is {theirs.get(name)!r}"
+            for name in dict.fromkeys((*mine, *theirs))
+            if mine.get(name) != theirs.get(name)
         ]
         raise FingerprintMismatchError(
             f"job {self.job} was begun for another move ({'; '.join(changes)}); "
@@ -100,3 +121,35 @@ class JobPlan(_Model):
                     f"the plan of job {job} was written by another version of memxfer; go on with that one"
                 ) from error
             raise LedgerError(f"the plan of job {job} cannot be read; was plan.json edited?") from error
+
+    # -- files of their own -------------------------------------------------------------------
+
+    def to_file(self) -> str:
+        """Return the text of a plan file: readable JSON that tells when it was edited."""
+        content = self.model_dump(mode="json", exclude={"job"})
+        head = {"memxfer": "plan", "fingerprint": self.fingerprint(), "seal": fingerprint(content)}
+        return json.dumps({**head, **content}, indent=2, ensure_ascii=True) + "\n"
+
+    @classmethod
+    def from_file(cls, text: str | bytes, name: str) -> JobPlan:
+        """Read what `to_file` wrote.
+
+        Args:
+            text: What the file holds.
+            name: The file's name, for errors.
+
+        Raises:
+            ConfigError: It is no plan, one of another version, or was edited.
+        """
+        again = "make it anew with `memxfer plan`"
+        try:
+            content = json.loads(text)
+            if not isinstance(content, dict) or content.pop("memxfer", None) != "plan":
+                raise ConfigError(f"{name} is not a plan of memxfer; {again}")
+            seal, mark = content.pop("seal", None), content.pop("fingerprint", None)
+            plan = cls.model_validate(content)
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"{name} is not a plan that this memxfer can read; {again}") from error
+        if fingerprint(content) != seal or plan.fingerprint() != mark:
+            raise ConfigError(f"{name} was changed after it was made; {again}, with the options you want")
+        return plan

@@ -9,9 +9,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from memxfer.archive.layout import open_private
 
@@ -30,9 +30,8 @@ CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
-    """The line that counts for a key.
+class Spot(NamedTuple):
+    """The line that counts for a key. A tuple: one is made for every record that is written.
 
     Attributes:
         part: Number of its part.
@@ -101,7 +100,7 @@ class KeyIndex:
             durable: Survive a power loss too, not only a killed process.
         """
         self._database.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-        rows = [(key, spot.part << _SHIFT | spot.line, spot.hash) for key, spot in self._pending.items()]
+        rows = [(key, number << _SHIFT | at, digest) for key, (number, at, digest) in self._pending.items()]
         rows.sort()
         self._database.execute("BEGIN")
         self._database.executemany("INSERT OR REPLACE INTO keys VALUES (?, ?, ?)", rows)

@@ -16,8 +16,8 @@ _UNPACK = 256 * 1024
 _GZIP = 31
 """zlib's word for: 32 kB window, gzip header, checksum tested."""
 
-_LEVEL = 4
-"""Half the time of zlib's default, for a tenth more bytes."""
+_LEVEL = 1
+"""Of texts, measured: three fifths of the time of level 4, for a twentieth more bytes."""
 
 
 class DamagedError(Exception):

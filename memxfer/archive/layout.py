@@ -19,6 +19,7 @@ __all__ = [
     "create_folder",
     "damaged",
     "file_sum",
+    "is_unborn",
     "list_parts",
     "open_part_path",
     "open_private",
@@ -40,6 +41,7 @@ _SAFELY = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BI
 
 _PIECE = 1024 * 1024
 _OPEN_SUFFIX = ".open"
+_NEW = ".new"
 _PART = re.compile(r"part-([0-9]{5,9})\.jsonl\.gz(\.open)?")
 
 
@@ -104,6 +106,15 @@ def create_folder(path: Path) -> None:
     sync_folder(path.parent)
 
 
+def is_unborn(root: Path) -> bool:
+    """Tell whether a folder is empty, or holds what a crash left that came before the first manifest."""
+    left = {path.name for path in root.iterdir()}
+    folder = root / RECORDS_NAME
+    return left <= {RECORDS_NAME, f"{MANIFEST_NAME}{_NEW}"} and not (
+        RECORDS_NAME in left and (not folder.is_dir() or any(folder.iterdir()))
+    )
+
+
 def open_private(path: Path, mode: Literal["rb", "r+b"]) -> BinaryIO:
     """Open a file of the archive, `rb` or `r+b`; the second makes it, for its owner alone.
 
@@ -139,7 +150,7 @@ def file_sum(path: Path) -> hashlib._Hash:
 
 def replace_file(path: Path, data: bytes) -> None:
     """Put `data` in place of a file, durably: after a crash there is the old file or the new."""
-    temporary = path.with_name(f"{path.name}.new")
+    temporary = path.with_name(f"{path.name}{_NEW}")
     with suppress(FileNotFoundError):
         temporary.unlink()
     with open_private(temporary, "r+b") as file:

@@ -10,7 +10,16 @@ import msgspec
 
 from memxfer.models import MemoryRecord, canonical_json
 
-__all__ = ["MAX_LINE", "ArchivedRecord", "decode_line", "encode_line", "key_digest", "key_of"]
+__all__ = [
+    "MAX_LINE",
+    "ArchivedRecord",
+    "decode_line",
+    "encode_line",
+    "frame_line",
+    "identity",
+    "identity_of",
+    "key_digest",
+]
 
 MAX_LINE = 64 * 1024 * 1024
 """Longest line, in bytes; what a reader holds in memory at most."""
@@ -22,18 +31,22 @@ class ArchivedRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     """What one line says.
 
     Attributes:
-        key: The document key: identity within the archive.
+        key: The document key: identity within the archive, together with `partition`.
         record: The record; its `id` is its own source's.
         envelope: What a writer put beside the record; empty in archives written by a migration.
+        partition: The slice of the source it was listed in, in a residue: there two records under one
+            key, listed in two slices, must not replace each other. Empty elsewhere.
     """
 
     key: str
     record: MemoryRecord
     envelope: dict[str, Any] = {}
+    partition: str = ""
 
 
 class _Keyed(msgspec.Struct):
     key: str
+    partition: str = ""
 
 
 _line_decoder = msgspec.json.Decoder(ArchivedRecord)
@@ -48,6 +61,12 @@ def encode_line(key: str, record: MemoryRecord, envelope: Mapping[str, Any] | No
     return canonical_json(ArchivedRecord(key=key, record=record, envelope=dict(envelope or {})))
 
 
+def frame_line(key: str, encoded: bytes, *, partition: str = "") -> bytes:
+    """Return what `encode_line` would, from a record that is encoded already (`encode_record`)."""
+    tail = b',"partition":' + canonical_json(partition) + b"}" if partition else b"}"
+    return b'{"key":' + canonical_json(key) + b',"record":' + encoded + tail
+
+
 def decode_line(line: bytes) -> ArchivedRecord:
     """Read what `encode_line` wrote.
 
@@ -58,15 +77,21 @@ def decode_line(line: bytes) -> ArchivedRecord:
     return _line_decoder.decode(line)
 
 
-def key_of(line: bytes) -> str:
-    """Return the key of a line without building its record.
+def identity(key: str, partition: str = "") -> str:
+    """Return what tells the lines of an archive apart: the key, and the partition where a line has one."""
+    return f"{key}\0{partition}" if partition else key
+
+
+def identity_of(line: bytes) -> str:
+    """Return the identity of a line without building its record.
 
     Raises:
         msgspec.DecodeError: Not JSON, or no line of an archive.
     """
-    return _key_decoder.decode(line).key
+    keyed = _key_decoder.decode(line)
+    return identity(keyed.key, keyed.partition)
 
 
-def key_digest(key: str) -> bytes:
-    """Return 16 bytes that stand for a key; from a cryptographic hash, since keys hold foreign ids."""
-    return hashlib.sha256(key.encode()).digest()[:_KEY_BYTES]
+def key_digest(identity: str) -> bytes:
+    """Return 16 bytes that stand for a line; from a cryptographic hash, since keys hold foreign ids."""
+    return hashlib.sha256(identity.encode()).digest()[:_KEY_BYTES]

@@ -30,28 +30,34 @@ class OpenPart:
     Args:
         root: Folder of the archive.
         number: The part's number.
+
+    Attributes:
+        path: Its file; there is none before the first line.
+        size: Bytes of the file.
+        raw_size: Bytes of its lines, unpacked.
+        lines: Lines.
     """
 
     def __init__(self, root: Path, number: int) -> None:
         self.number = number
         self._root = root
-        self._path = open_part_path(root, number)
+        self.path = open_part_path(root, number)
         self._file: BinaryIO | None = None
         self._sum = hashlib.sha256()
         self.size = self.raw_size = self.lines = 0
-        if self._path.exists():
+        if self.path.exists():
             self._recover()
 
     def _recover(self) -> None:
-        whole = measure(self._path, raw_limit=MAX_RAW, torn=True)
+        whole = measure(self.path, raw_limit=MAX_RAW, torn=True)
         self.size, self.raw_size, self.lines = whole.size, whole.raw_size, whole.lines
         self._opened().truncate(self.size)
-        self._sum = file_sum(self._path)
+        self._sum = file_sum(self.path)
 
     def _opened(self) -> BinaryIO:
         if self._file is None:
-            self._file = open_private(self._path, "r+b")
-            sync_folder(self._path.parent)
+            self._file = open_private(self.path, "r+b")
+            sync_folder(self.path.parent)
         return self._file
 
     def close(self) -> None:
@@ -93,10 +99,10 @@ class OpenPart:
         """Give the part its final name; return its entry, or `None` if it was empty and is gone."""
         self.close()
         if not self.lines:
-            self._path.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)
             return None
-        self._path.rename(part_path(self._root, self.number))
-        sync_folder(self._path.parent)
+        self.path.rename(part_path(self._root, self.number))
+        sync_folder(self.path.parent)
         return PartEntry(
             number=self.number,
             lines=self.lines,
@@ -118,7 +124,7 @@ class OpenPart:
         # A tail that stays torn, because the disk does not even take this, is cut on the next opening.
         with suppress(OSError):
             self.close()
-            os.truncate(self._path, self.size)
+            os.truncate(self.path, self.size)
 
 
 def _fitting(lines: Sequence[bytes], room: int, raw_room: int) -> tuple[int, int]:

@@ -96,8 +96,12 @@ class ArchiveReader:
 
     @property
     def origins(self) -> list[Origin | None]:
-        """The stores that its records came from, in order; `None` among them: not known."""
-        return list(dict.fromkeys(part.origin for part in self.parts))
+        """The stores that its records came from, in order; `None` among them: not known.
+
+        A store of which nothing is left is none of them, unless nothing is left at all.
+        """
+        left = [part for part in self.parts if part.entry is None or part.entry.records]
+        return list(dict.fromkeys(part.origin for part in left or self.parts))
 
     def count(self) -> int:
         """Return the number of records; reads the parts that no manifest lists."""

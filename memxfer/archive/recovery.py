@@ -11,7 +11,7 @@ import xxhash
 
 from memxfer.archive.index import KeyIndex, Spot
 from memxfer.archive.layout import damaged, part_path, superseded_path
-from memxfer.archive.line import key_digest, key_of
+from memxfer.archive.line import identity_of, key_digest
 from memxfer.archive.manifest import Manifest, PartEntry
 from memxfer.archive.part import MAX_RAW, entry_of
 from memxfer.archive.stream import PartStream
@@ -133,6 +133,6 @@ def _take_in(batch: list[tuple[int, bytes]], number: int, index: KeyIndex) -> It
 
 def _digest(line: bytes) -> bytes | None:
     try:
-        return key_digest(key_of(line))
+        return key_digest(identity_of(line))
     except msgspec.DecodeError:
         return None

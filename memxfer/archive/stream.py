@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,8 +14,12 @@ from typing import Self
 from memxfer.archive.inflate import DamagedError, Inflater
 from memxfer.archive.layout import damaged, open_private
 from memxfer.archive.line import MAX_LINE
+from memxfer.archive.part import MAX_RAW
 
-__all__ = ["START", "PartStream", "Place"]
+__all__ = ["START", "PartStream", "Place", "pick_lines"]
+
+_PAGE = 500
+_PAGE_BYTES = 8 * 1024 * 1024
 
 _PLACE = re.compile(r"([0-9]{1,15})\.([0-9]{1,15})\.([0-9]{1,15})")
 
@@ -187,3 +191,22 @@ class PartStream:
         self._lines.append(None)
         self._overlong.append(self._dropped)
         self._dropped = 0
+
+
+def pick_lines(path: Path, end: int | None, *, wanted: Mapping[int, str]) -> Iterator[tuple[str, bytes]]:
+    """Give single lines of a part, each with the name it is wanted by.
+
+    Args:
+        path: The part.
+        end: Bytes of the file to read; `None`: all of it.
+        wanted: Names by line number.
+
+    Raises:
+        FatalError: The part is damaged.
+    """
+    last = max(wanted)
+    with PartStream(path, raw_limit=MAX_RAW, end=end) as stream:
+        while rows := stream.read(_PAGE, max_bytes=_PAGE_BYTES):
+            yield from ((wanted[at], line) for at, line in rows if at in wanted and line is not None)
+            if rows[-1][0] >= last:
+                return

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -14,11 +16,20 @@ import xxhash
 from filelock import FileLock, Timeout
 
 from memxfer.archive.index import KeyIndex, Spot
-from memxfer.archive.layout import INDEX_NAME, LOCK_NAME, RECORDS_NAME, create_folder, list_parts
+from memxfer.archive.layout import (
+    INDEX_NAME,
+    LOCK_NAME,
+    RECORDS_NAME,
+    create_folder,
+    is_unborn,
+    list_parts,
+    part_path,
+)
 from memxfer.archive.line import key_digest
 from memxfer.archive.manifest import Manifest, Origin, PartEntry, Writing, read_manifest, write_manifest
 from memxfer.archive.part import OpenPart
 from memxfer.archive.recovery import catch_up, open_index, sealed_entries
+from memxfer.archive.stream import pick_lines
 from memxfer.archive.superseded import mark_superseded, read_superseded
 from memxfer.errors import ConfigError
 
@@ -46,7 +57,7 @@ def plan_archive(root: Path, *, now: datetime, tool: str = "memxfer") -> Manifes
     manifest = read_manifest(root)
     if manifest:
         return manifest
-    if root.exists() and any(root.iterdir()):
+    if root.exists() and not is_unborn(root):
         raise ConfigError(f"{root} is not empty and is no archive; name a folder that is new or empty")
     return Manifest.new(root, now=now, tool=tool)
 
@@ -106,6 +117,7 @@ class ArchiveWriter:
         self._is_closed = False
         try:
             self._index, self._part = self._recover()
+            self._records = self._count()
         except BaseException:
             self._file_lock.release()
             raise
@@ -123,6 +135,16 @@ class ArchiveWriter:
         """The archive's own id, made once."""
         return self._manifest.id
 
+    @property
+    def records(self) -> int:
+        """How many records it holds."""
+        return self._records
+
+    @property
+    def lines(self) -> int:
+        """How many lines were ever written to it, those that no longer count included."""
+        return sum(entry.lines for entry in self._entries.values()) + self._part.lines
+
     def begin(self, origin: Origin | None) -> None:
         """Say which store the next lines come from; a change of store begins a new part."""
         with self._mutex:
@@ -135,7 +157,7 @@ class ArchiveWriter:
         """Store lines, durably.
 
         Args:
-            batch: Document keys, and lines as `encode_line` made them.
+            batch: Identities (document keys; see `identity`), and lines as `encode_line` made them.
 
         Returns:
             What became of each, in order.
@@ -146,18 +168,20 @@ class ArchiveWriter:
         with self._mutex:
             if not self._declared:
                 self._declare()
-            known = self._index.find(key_digest(key) for key, _ in batch)
+            digests = [key_digest(key) for key, _ in batch]
+            known = self._index.find(digests)
             outcomes: list[Appended] = []
             fresh: list[tuple[bytes, bytes, bytes]] = []
             seen = {digest: spot.hash for digest, spot in known.items()}
-            for key, line in batch:
-                digest, content = key_digest(key), xxhash.xxh3_128_digest(line)
+            for digest, (_, line) in zip(digests, batch, strict=True):
+                content = xxhash.xxh3_128_digest(line)
                 before = seen.get(digest, b"")
                 outcomes.append(_outcome(before, content))
                 if before != content:
                     fresh.append((digest, content, line))
                     seen[digest] = content
             self._store(fresh, known)
+            self._records += outcomes.count(Appended.CREATED)
             return outcomes
 
     def find(self, keys: Sequence[str]) -> set[str]:
@@ -167,22 +191,46 @@ class ArchiveWriter:
             spots = self._index.find(digests.values())
         return {key for key, digest in digests.items() if digest in spots and not spots[digest].is_deleted}
 
+    def read(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """Return the lines of those `keys` the archive holds. Slow: unpacks the parts they lie in.
+
+        Raises:
+            FatalError: A part is damaged.
+        """
+        with self._mutex:
+            digests = {key: key_digest(key) for key in keys}
+            spots = self._index.find(digests.values())
+            wanted: dict[int, dict[int, str]] = {}
+            for key, digest in digests.items():
+                spot = spots.get(digest)
+                if spot and not spot.is_deleted:
+                    wanted.setdefault(spot.part, {})[spot.line] = key
+            return {
+                key: line
+                for number, keys_at in wanted.items()
+                for key, line in pick_lines(*self._file_of(number), wanted=keys_at)
+            }
+
     def delete(self, keys: Sequence[str]) -> int:
         """Take keys out, durably; return how many were there.
 
         Their lines are left out from now on, but stay in the part files.
         """
         with self._mutex:
+            spots = self._index.find({key_digest(key) for key in keys})
+            if not spots:
+                return 0
             if not self._declared:
                 self._declare()
-            spots = self._index.find({key_digest(key) for key in keys})
             # Index first: a line that is hidden there but not yet in its part's list is hidden by the
             # next attempt; the other way round, the key would count as present without a line.
             for digest, spot in spots.items():
                 self._index.put(digest, Spot(spot.part, spot.line, b""))
             self._flush(durable=True)
             self._mark(list(spots.values()))
-            return sum(not spot.is_deleted for spot in spots.values())
+            count = sum(not spot.is_deleted for spot in spots.values())
+            self._records -= count
+            return count
 
     def finish(self) -> None:
         """Seal the last part and declare the archive complete. Idempotent; more may be added later."""
@@ -201,7 +249,9 @@ class ArchiveWriter:
             if self._is_closed:
                 return
             self._is_closed = True
-            self._flush()
+            # Where the disk is full: what the index misses is read from the parts by the next opening.
+            with suppress(sqlite3.Error):
+                self._flush()
             self._part.close()
             self._index.close()
             self._file_lock.release()
@@ -227,6 +277,16 @@ class ArchiveWriter:
             part.close()
             raise
         return index, part
+
+    def _count(self) -> int:
+        unsealed = self._part.lines - len(read_superseded(self._root, self._part.number))
+        return sum(entry.records for entry in self._entries.values()) + unsealed
+
+    def _file_of(self, number: int) -> tuple[Path, int | None]:
+        """Return a part's file, and where its whole members end; `None`: with the file."""
+        if number == self._part.number:
+            return self._part.path, self._part.size
+        return part_path(self._root, number), None
 
     # -- storing ------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from memxfer.engine.watermark import Ticket
-from memxfer.ledger import InDoubt
+from memxfer.ledger import InDoubt, ResidueLine
 from memxfer.spi import Document
 
 __all__ = ["Batch", "Buffer", "Entry"]
@@ -26,6 +26,7 @@ class Entry:
         sends: Intents so far under this key and hash.
         is_changed: An earlier run may have sent it in another form, which may be in the target.
         is_settled: What became of it is durable.
+        original: What goes to the residue together with its intent, until it is on its way there.
     """
 
     ticket: Ticket
@@ -37,6 +38,7 @@ class Entry:
     sends: int = 0
     is_changed: bool = False
     is_settled: bool = False
+    original: ResidueLine | None = None
 
 
 @dataclass(slots=True, eq=False)

@@ -15,13 +15,15 @@ from memxfer.engine.budget import ByteBudget
 from memxfer.engine.control import RunControl
 from memxfer.engine.leftovers import Leftovers
 from memxfer.engine.listing import Listed, ListedPage, Slice
+from memxfer.engine.residue import Residue
 from memxfer.engine.settings import EngineSettings
 from memxfer.engine.watermark import PartitionWalk, Ticket
 from memxfer.errors import ProviderError, RecordError
-from memxfer.ledger import Change, InDoubt, Ledger, Problem, State
+from memxfer.ledger import Change, InDoubt, Ledger, Problem, ResidueLine, State
 from memxfer.ledger.states import FILTERED, IGNORED
 from memxfer.models import MemoryRecord, sanitise_text
-from memxfer.spi import Clock, Document, MemoryProvider, Refused, Selection, Skipped
+from memxfer.spi import Clock, Document, MemoryProvider, Prepared, Refused, Selection, Skipped
+from memxfer.spi.writing import IDENTITY_MAPPED
 
 __all__ = ["Batcher", "Pipeline", "WalkSlice", "consume"]
 
@@ -54,23 +56,34 @@ class Pipeline:
         key: Gives a record's document key; raises `RecordError` where it has none.
         envelope: Gives what the target cannot hold natively.
         target: Maps and validates.
+        identity: Gives records other owners; the same record back where it gives none.
     """
 
     selection: Selection
     key: Callable[[MemoryRecord], str]
     envelope: Callable[[MemoryRecord], Mapping[str, Any]]
     target: MemoryProvider[Any]
+    identity: Callable[[MemoryRecord], MemoryRecord] | None = None
 
     def prepare(self, record: MemoryRecord) -> Document | Skipped | Refused:
         """Return what becomes of `record`; one that cannot be mapped costs nobody but itself."""
         try:
-            return self.target.prepare(record, self.key(record), self.envelope(record))
+            if self.identity is None:
+                return self.target.prepare(record, self.key(record), self.envelope(record))
+            return self._prepare_as(self.identity(record), record)
         except RecordError as error:
             return Refused(error)
         except _UNMAPPABLE as error:
             # Only the error's type: its text may quote the memory.
             reason = f"the record cannot be mapped for {self.target.name} ({type(error).__name__})"
             return Refused(RecordError(reason, provider=self.target.name, code="unmappable"))
+
+    def _prepare_as(self, mapped: MemoryRecord, record: MemoryRecord) -> Prepared:
+        """Map a record under its new owner; keys stay those of the record as it is in the source."""
+        prepared = self.target.prepare(mapped, self.key(record), self.envelope(mapped))
+        if mapped is record or not isinstance(prepared, Document):
+            return prepared
+        return msgspec.structs.replace(prepared, changes=(*prepared.changes, IDENTITY_MAPPED))
 
 
 class Batcher:
@@ -92,6 +105,7 @@ class Batcher:
         batch_size: int,
         leftovers: Leftovers,
         before: Counter[str],
+        residue: Residue | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._ledger = ledger
@@ -104,6 +118,7 @@ class Batcher:
         self._fresh = Buffer(batch_size, settings.batch_bytes)
         self._doubtful = Buffer(batch_size, settings.batch_bytes)
         self._leftovers = leftovers
+        self._residue = residue
         self._idle = 0.0
         self._taken = sum(before[state] for state in State)
         self._doubts = before[State.INTENT]
@@ -232,16 +247,31 @@ class Batcher:
         if doubt is None and not self._takes(ticket, is_wanted=is_wanted):
             return None
         prepared = self._pipeline.prepare(record) if is_wanted else _DESELECTED
+        original, prepared = self._original(ticket, listed, prepared, doubt)
         if isinstance(prepared, Document):
             seq = doubt.seq if doubt else self._ledger.reserve()
             ticket.last_seq = max(ticket.last_seq, seq)
-            return Entry(ticket, prepared, listed.size, listed.hash, doubt, seq)
+            return Entry(ticket, prepared, listed.size, listed.hash, doubt, seq, original=original)
+        if original is not None:
+            change.residue.append(original)
         if isinstance(prepared, Skipped):
             problem = Problem(prepared.reason, "left out by decision")
             self._aside(change, ticket, record.id, doubt, State.SKIPPED, problem)
         else:
             self._reject(change, ticket, record.id, doubt, prepared.error)
         return None
+
+    def _original(
+        self, ticket: Ticket, listed: Listed, prepared: Prepared, doubt: InDoubt | None
+    ) -> tuple[ResidueLine | None, Prepared]:
+        """Return what goes to the residue; a record whose original cannot be kept there is not sent."""
+        if self._residue is None or prepared is _DESELECTED:
+            return None, prepared
+        name = ticket.walk.row.name
+        try:
+            return self._residue.line(listed, prepared, partition=name, doubt=doubt), prepared
+        except RecordError as error:
+            return None, Refused(error) if isinstance(prepared, Document) else prepared
 
     def _takes(self, ticket: Ticket, *, is_wanted: bool) -> bool:
         """Tell whether a new record is to be moved, and count it."""
@@ -316,6 +346,9 @@ class Batcher:
         change = Change()
         for entry in entries:
             self._intend(change, entry)
+            if entry.original is not None:
+                change.residue.append(entry.original)
+                entry.original = None
         durable = self._ledger.commit(change)
         durable.add_done_callback(consume)
         await self.batches.put(Batch(entries, durable))

@@ -15,6 +15,7 @@ from memxfer.engine.calls import Caller
 from memxfer.engine.control import RunControl, StopCause, Stopped, side_by_side
 from memxfer.engine.leftovers import Leftovers
 from memxfer.engine.listing import Listing
+from memxfer.engine.residue import Residue
 from memxfer.engine.settings import EngineSettings
 from memxfer.engine.settling import Settler
 from memxfer.engine.watermark import PartitionWalk
@@ -66,6 +67,7 @@ class Engine:
         settings: Tuning.
         control: Stopped from outside by Ctrl-C, from inside by what cannot go on.
         clock: Time.
+        residue: Keeps originals; the ledger has its archive. `None`: none are kept.
 
     Attributes:
         aborted: Partitions that could not be listed to their end, with the reason.
@@ -81,6 +83,7 @@ class Engine:
         settings: EngineSettings,
         control: RunControl,
         clock: Clock,
+        residue: Residue | None = None,
     ) -> None:
         target = pipeline.target
         self._source = source
@@ -94,10 +97,17 @@ class Engine:
         self._target_caller = Caller(target.config, control, clock)
         self._before = ledger.counts()
         self._pipeline = pipeline
+        self._residue = residue
         self._batcher = self._make_batcher()
         self._writer = Writer(target, self._target_caller, ledger, self._budget, settings)
         self._settler = Settler(target, self._target_caller, ledger=ledger, settings=settings)
-        self._listing = Listing(source, self._source_caller, budget=self._budget, listers=settings.listers)
+        self._listing = Listing(
+            source,
+            self._source_caller,
+            budget=self._budget,
+            listers=settings.listers,
+            keeps_encoded=residue is not None,
+        )
         self._phase = "move"
         self._total: int | None = None
         self.is_short = False
@@ -151,6 +161,7 @@ class Engine:
             source_caller=self._source_caller,
             target_caller=self._target_caller,
             ledger=self._ledger,
+            residue=self._residue,
         )
         return Batcher(
             self._pipeline,
@@ -162,6 +173,7 @@ class Engine:
             batch_size=min(self._target.config.batch_size or writing.max_batch, writing.max_batch),
             leftovers=leftovers,
             before=self._before,
+            residue=self._residue,
         )
 
     async def _move(self) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from memxfer.engine.calls import Caller
 from memxfer.engine.listing import Listed
+from memxfer.engine.residue import Residue
 from memxfer.engine.watermark import Ticket
 from memxfer.ledger import Change, InDoubt, Ledger, Problem, State
-from memxfer.models import sanitise_record
+from memxfer.models import MemoryRecord, sanitise_record
 from memxfer.spi import MemoryProvider, SupportsGet, SupportsLookup
 
 __all__ = ["Leftovers"]
@@ -26,6 +28,7 @@ class Leftovers:
     Args:
         source: Asked for the record by id, where it can be.
         target: Asked for the document by key, where it can be.
+        residue: Holds originals that the source may no longer have.
     """
 
     def __init__(
@@ -36,12 +39,14 @@ class Leftovers:
         source_caller: Caller,
         target_caller: Caller,
         ledger: Ledger,
+        residue: Residue | None = None,
     ) -> None:
         self._source = source
         self._target = target
         self._source_caller = source_caller
         self._target_caller = target_caller
         self._ledger = ledger
+        self._residue = residue
 
     async def find(self, change: Change, ticket: Ticket) -> list[Listed]:
         """Return the records that are there after all; settle the others in `change`.
@@ -59,7 +64,8 @@ class Leftovers:
             else:
                 found.append(listed)
         for start in range(0, len(missing), _CHUNK):
-            await self._settle(change, missing[start : start + _CHUNK])
+            name = ticket.walk.row.name
+            found += await self._settle(change, missing[start : start + _CHUNK], partition=name)
         return found
 
     async def _get(self, record_id: str) -> Listed | None:
@@ -67,22 +73,36 @@ class Leftovers:
         if not isinstance(source, SupportsGet):
             return None
         record = await self._source_caller.read(lambda: source.get(record_id))
-        return None if record is None else Listed.of(sanitise_record(record))
+        return None if record is None else self._listed(sanitise_record(record))
 
-    async def _settle(self, change: Change, missing: Sequence[InDoubt]) -> None:
+    def _listed(self, record: MemoryRecord) -> Listed:
+        return Listed.of(record, keeps=self._residue is not None)
+
+    async def _settle(self, change: Change, missing: Sequence[InDoubt], *, partition: str) -> list[Listed]:
+        """Settle what can be; return the originals of those that have to be sent again to know."""
         target = self._target
         held = await self._look_up(target, missing) if isinstance(target, SupportsLookup) else {}
         # A look-up that sees finished tasks only proves presence, never absence.
         is_proof = isinstance(target, SupportsLookup) and target.lookup_visibility != "after_task"
+        absent = [doubt for doubt in missing if held.get(doubt.key or "") is None]
+        kept = await self._originals([] if is_proof else absent, partition)
+        again = {listed.record.id for listed in kept}
         now = self._source_caller.clock.now()
         for doubt in missing:
             ids = held.get(doubt.key or "")
             if ids is not None:
                 self._ledger.settle(change, doubt.seq, doubt.state, State.PRESENT, at=now, target_ids=ids)
                 self._ledger.forget_problem(change, doubt.seq, _UNCERTAIN.code)
-                continue
-            state, problem = (State.GONE, _GONE) if is_proof else (State.UNCERTAIN, _UNCERTAIN)
-            self._ledger.settle(change, doubt.seq, doubt.state, state, at=now, problem=problem)
+            elif doubt.id not in again:
+                state, problem = (State.GONE, _GONE) if is_proof else (State.UNCERTAIN, _UNCERTAIN)
+                self._ledger.settle(change, doubt.seq, doubt.state, state, at=now, problem=problem)
+        return kept
+
+    async def _originals(self, doubts: Sequence[InDoubt], partition: str) -> list[Listed]:
+        residue = self._residue
+        if residue is None or not doubts:
+            return []
+        return await asyncio.to_thread(lambda: residue.originals(doubts, partition=partition))
 
     async def _look_up(
         self, target: SupportsLookup, missing: Sequence[InDoubt]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
+import msgspec
 import xxhash
 
 from memxfer.capabilities import Paging
@@ -30,6 +31,8 @@ _SHARE = 4
 _SMOOTHING = 4
 _OBJECT_WEIGHT = 2
 """Bytes in memory per byte of canonical JSON, about: a decoded record is larger than its text."""
+_KEPT_WEIGHT = _OBJECT_WEIGHT + 1
+"""With the JSON itself kept beside it."""
 
 
 @dataclass(slots=True)
@@ -40,26 +43,40 @@ class Slice:
         partition: The source's slice.
         cursor: Where to begin; `None`: at its start.
         pages: Pages read so far.
+        most: Rows still wanted of it; `None`: all.
+        is_done: It was read to its end.
     """
 
     partition: Partition
     cursor: str | None = None
     pages: int = 0
+    most: int | None = None
+    is_done: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A record as it came, with the bytes it holds in memory, about, and a hash of all of it."""
+class Listed(msgspec.Struct, frozen=True, gc=False):
+    """A record as it came.
+
+    Attributes:
+        record: The record.
+        size: Bytes it holds in memory, about.
+        hash: Of all of it.
+        encoded: Its canonical JSON, where it is kept for the residue.
+    """
 
     record: MemoryRecord
     size: int
     hash: bytes
+    encoded: bytes = b""
 
     @classmethod
-    def of(cls, record: MemoryRecord) -> Listed:
-        """Weigh and hash `record`."""
+    def of(cls, record: MemoryRecord, *, keeps: bool = False) -> Listed:
+        """Weigh and hash `record`, and keep its encoded form on request."""
         encoded = encode_record(record)
-        return cls(record, len(encoded) * _OBJECT_WEIGHT, xxhash.xxh3_128_digest(encoded))
+        digest = xxhash.xxh3_128_digest(encoded)
+        if keeps:
+            return cls(record, len(encoded) * _KEPT_WEIGHT, digest, encoded)
+        return cls(record, len(encoded) * _OBJECT_WEIGHT, digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +132,7 @@ class Listing:
         caller: Makes the calls to it.
         budget: Bytes that may be on their way; the consumer releases each page's `size`.
         listers: Partitions read side by side.
+        keeps_encoded: Keep each record's canonical JSON beside it.
 
     Attributes:
         aborted: Names of partitions given up, each with the reason.
@@ -122,13 +140,20 @@ class Listing:
     """
 
     def __init__(
-        self, source: MemoryProvider[Any], caller: Caller, *, budget: ByteBudget, listers: int
+        self,
+        source: MemoryProvider[Any],
+        caller: Caller,
+        *,
+        budget: ByteBudget,
+        listers: int,
+        keeps_encoded: bool = False,
     ) -> None:
         paging = source.capabilities().paging or Paging()
         self._source = source
         self._caller = caller
         self._budget = budget
         self._listers = listers
+        self._keeps_encoded = keeps_encoded
         self._most = min(source.config.page_size or paging.max_page, paging.max_page)
         self._weight = float(_FIRST_GUESS) / _FIRST_PAGE
         self._active = 0
@@ -233,7 +258,7 @@ class Listing:
     async def _pages(self, item: S, deliver: Callable[[S, ListedPage], Awaitable[None]]) -> None:
         guard = _Guard(self._remembers_all)
         while True:
-            limit = self._page_size()
+            limit = self._page_size() if item.most is None else min(self._page_size(), item.most)
             held = await self._reserve(limit)
             try:
                 page = await self._caller.read(
@@ -248,9 +273,14 @@ class Listing:
             await self._budget.release(held - listed.size)
             item.pages += 1
             await deliver(item, listed)
-            if page.next_cursor is None or self._is_enough():
+            item.is_done = page.next_cursor is None
+            if item.is_done or self._is_enough():
                 return
             item.cursor = page.next_cursor
+            if item.most is not None:
+                item.most -= len(page.records) + page.ignored + len(page.defects)
+                if item.most <= 0:
+                    return
 
     def _page_size(self) -> int:
         """Return how many records to ask for: the pages of all listers fill a quarter of the budget."""
@@ -267,7 +297,8 @@ class Listing:
 
     def _weigh(self, page: Page, cursor: str | None, guard: _Guard) -> ListedPage:
         guard.begin_page()
-        records = [Listed.of(record) for record in page.records if not guard.is_repeated(record.id)]
+        fresh = (record for record in page.records if not guard.is_repeated(record.id))
+        records = [Listed.of(record, keeps=self._keeps_encoded) for record in fresh]
         total = sum(listed.size for listed in records)
         if records:
             self._weight += (total / len(records) - self._weight) / _SMOOTHING

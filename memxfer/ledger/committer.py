@@ -8,28 +8,52 @@ import sqlite3
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from memxfer.errors import LedgerError
+from memxfer.ledger.states import RESIDUE, RESIDUE_LINES
 
-__all__ = ["Change", "Committer", "connect"]
+__all__ = ["Change", "Committer", "ResidueLine", "ResidueStore", "connect"]
 
 _MOST_ROWS = 20_000
+_MOST_BYTES = 4 * 2**20
+
+ResidueLine = tuple[str, bytes | None]
+"""What tells a record of the residue apart, and its line; `None`: no line of it is to count any more."""
+
+
+class ResidueStore(Protocol):
+    """Where the originals go that the target cannot hold. Called by the committer's thread alone."""
+
+    def store(self, lines: Sequence[ResidueLine]) -> tuple[int, int]:
+        """Make lines durable, in order; the same ones again change nothing.
+
+        Returns:
+            How many records it holds now, and how many lines were ever written.
+
+        Raises:
+            LedgerError: They could not all be stored.
+        """
+        ...
 
 
 @dataclass(slots=True)
 class Change:
-    """Statements that become durable together, in order.
+    """Lines of the residue, and statements that become durable together, in order, once the lines are.
 
     Attributes:
         statements: Pairs of an SQL statement and its parameter rows.
         counts: What to add to the counters.
+        residue: Originals that must be on disk before any of the statements is.
     """
 
     statements: list[tuple[str, list[tuple[object, ...]]]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    residue: list[ResidueLine] = field(default_factory=list)
 
     def add(self, statement: str, *rows: tuple[object, ...]) -> None:
         """Append one statement for each of `rows`."""
@@ -40,7 +64,7 @@ class Change:
 
     def is_empty(self) -> bool:
         """Tell whether there is nothing to write."""
-        return not self.statements and not self.counts
+        return not self.statements and not self.counts and not self.residue
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
@@ -72,14 +96,19 @@ _Item = tuple[Change, "asyncio.Future[None] | None", "asyncio.AbstractEventLoop 
 class Committer:
     """Applies changes in the order they were submitted.
 
+    The residue lines of a group are durable before its transaction begins: an intent is never on disk
+    without the original it stands for.
+
     Args:
         path: The ledger file.
         window: Seconds that a change may wait for company before the commit.
+        residue: Takes the changes' residue lines; without one there must not be any.
     """
 
-    def __init__(self, path: Path, *, window: float = 0.005) -> None:
+    def __init__(self, path: Path, *, window: float = 0.005, residue: ResidueStore | None = None) -> None:
         self._path = path
         self._window = window
+        self._residue = residue
         self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._failure: LedgerError | None = None
         self._is_closed = False
@@ -128,9 +157,9 @@ class Committer:
         if first is None:
             return [], False
         group = [first]
-        rows = _rows(first[0])
+        rows, size = _rows(first[0]), _size(first[0])
         deadline = time.monotonic() + self._window
-        while rows < _MOST_ROWS:
+        while rows < _MOST_ROWS and size < _MOST_BYTES:
             try:
                 item = self._queue.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
@@ -139,12 +168,16 @@ class Committer:
                 return group, False
             group.append(item)
             rows += _rows(item[0])
+            size += _size(item[0])
         return group, True
 
     def _commit(self, group: list[_Item]) -> None:
         try:
             if self._failure is None:
-                self._apply([change for change, _, _ in group])
+                changes = [change for change, _, _ in group]
+                self._apply(changes + self._keep([line for change in changes for line in change.residue]))
+        except LedgerError as error:
+            self._failure = error
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait have to hear of it
             self._failure = LedgerError(
                 f"the ledger {self._path} cannot be written ({error}); free some space or mend the folder, "
@@ -154,6 +187,15 @@ class Committer:
         for _, future, loop in group:
             if future is not None and loop is not None:
                 _resolve(loop, future, self._failure)
+
+    def _keep(self, lines: list[ResidueLine]) -> list[Change]:
+        """Make residue lines durable; return the change that notes how many there are now."""
+        if not lines:
+            return []
+        if self._residue is None:
+            raise LedgerError("originals for a residue, and no residue to put them in: a bug of memxfer")
+        totals = zip((RESIDUE, RESIDUE_LINES), self._residue.store(lines), strict=True)
+        return [Change([("INSERT OR REPLACE INTO count (name, n) VALUES (?, ?)", list(totals))])]
 
     def _apply(self, changes: list[Change]) -> None:
         counts: Counter[str] = Counter()
@@ -176,6 +218,10 @@ class Committer:
 
 def _rows(change: Change) -> int:
     return sum(len(rows) for _, rows in change.statements)
+
+
+def _size(change: Change) -> int:
+    return sum(len(line) for _, line in change.residue if line is not None)
 
 
 def _resolve(

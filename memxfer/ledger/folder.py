@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
 import json
+import logging
 import os
-import re
 import shutil
-import sqlite3
-import tarfile
-import tempfile
-import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,18 +15,24 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from memxfer.errors import ConfigError, JobLockedError, JobNotFoundError, LedgerError
-from memxfer.ledger.committer import connect
+from memxfer.ledger.names import EVENTS, LEDGER, PLAN, RESIDUE, is_job_name
+from memxfer.ledger.travel import Carried, pack_job, unpack_job
 from memxfer.models import format_time
 
 __all__ = ["JobFolder", "StateFolder"]
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_LEDGER = "ledger.sqlite"
-_PLAN = "plan.json"
-_EVENTS = "events.jsonl"
-_CARRIED = (_PLAN, _LEDGER, _EVENTS)
-_LARGEST_IMPORT = 64 * 2**30
-_LARGEST_TAIL = 2**20
+_PROBE = 64 * 1024
+"""Bytes that must fit before a run begins: less is no room for a ledger."""
+
+_log = logging.getLogger("memxfer")
+
+
+def _nothing(_: Path) -> Sequence[Carried]:
+    return ()
+
+
+def _never(_: str) -> bool:
+    return False
 
 
 class JobFolder:
@@ -49,12 +50,17 @@ class JobFolder:
     @property
     def ledger_path(self) -> Path:
         """The SQLite file."""
-        return self.path / _LEDGER
+        return self.path / LEDGER
 
     @property
     def plan_path(self) -> Path:
         """What is moved, as JSON."""
-        return self.path / _PLAN
+        return self.path / PLAN
+
+    @property
+    def residue_path(self) -> Path:
+        """The folder of the originals that the target cannot hold."""
+        return self.path / RESIDUE
 
     def exists(self) -> bool:
         """Tell whether the job has begun."""
@@ -87,20 +93,59 @@ class JobFolder:
         except JobLockedError:
             return True
 
+    def check_room(self) -> None:
+        """Make sure that something can be written here before a run begins.
+
+        Raises:
+            LedgerError: The disk is full, or the folder may not be written.
+        """
+        probe = self.path / ".probe"
+        try:
+            with suppress(FileNotFoundError):
+                probe.unlink()
+            with self._writing(), probe.open("wb") as file:
+                file.write(bytes(_PROBE))
+                file.flush()
+                os.fsync(file.fileno())
+        finally:
+            with suppress(OSError):
+                probe.unlink()
+
     def write_plan(self, text: str) -> None:
-        """Write `plan.json` whole or not at all."""
+        """Write `plan.json` whole or not at all.
+
+        Raises:
+            LedgerError: It cannot be written.
+        """
         scratch = self.plan_path.with_suffix(".tmp")
-        with scratch.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(self.plan_path)
+        with self._writing():
+            with scratch.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.replace(self.plan_path)
 
     def event(self, name: str, *, at: datetime, **facts: Any) -> None:
-        """Append one line to `events.jsonl`: what the run did, for people and log shippers."""
+        """Append one line to `events.jsonl`: what the run did, for people and log shippers.
+
+        Nothing depends on it: where it cannot be written, the log says so and the run goes on.
+        """
         line = json.dumps({"at": format_time(at), "event": name, **facts}, ensure_ascii=False)
-        with (self.path / _EVENTS).open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        try:
+            with (self.path / EVENTS).open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            _log.warning("%s cannot be written: %s", self.path / EVENTS, error.strerror)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise LedgerError(
+                f"the job's folder {self.path} cannot be written ({error.strerror}); "
+                "free some space there, or name another state folder with --state-dir"
+            ) from error
 
 
 class StateFolder:
@@ -113,21 +158,20 @@ class StateFolder:
         """Make the folder of a new job, readable by this user alone.
 
         Raises:
-            ConfigError: The name cannot be a folder's, or the state folder cannot be written.
+            ConfigError: The name cannot be a folder's, or the state folder cannot be made.
+            LedgerError: There is no room in it.
         """
         folder = self._folder(job)
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             (self.root / "jobs").mkdir(mode=0o700, exist_ok=True)
             folder.path.mkdir(mode=0o700, exist_ok=True)
-            probe = folder.path / ".probe"
-            probe.touch()
-            probe.unlink()
         except OSError as error:
             raise ConfigError(
                 f"the state folder {self.root} cannot be written ({error.strerror}); "
-                "name another with --state-dir"
+                "free some space there, or name another with --state-dir"
             ) from error
+        folder.check_room()
         return folder
 
     def has(self, job: str) -> bool:
@@ -152,7 +196,7 @@ class StateFolder:
     def jobs(self) -> list[JobFolder]:
         """Return every job, by name."""
         folders = sorted((self.root / "jobs").glob("*")) if self.root.exists() else []
-        found = [JobFolder(path.name, path) for path in folders if _NAME.fullmatch(path.name)]
+        found = [JobFolder(path.name, path) for path in folders if is_job_name(path.name)]
         return [folder for folder in found if folder.exists()]
 
     def remove(self, job: str) -> None:
@@ -165,93 +209,43 @@ class StateFolder:
         with folder.lock():
             shutil.rmtree(folder.path)
 
-    def export(self, job: str, file: Path) -> None:
+    def export(
+        self, job: str, file: Path, *, residue: Callable[[Path], Sequence[Carried]] = _nothing
+    ) -> None:
         """Write a job to one file; works while the job runs, and overwrites nothing.
+
+        Args:
+            job: The job's id.
+            file: The file to write.
+            residue: Returns the files of the residue in a folder, as they belong together now.
 
         Raises:
             JobNotFoundError: There is none of that id.
+            LedgerError: The ledger or the residue cannot be read.
             ConfigError: The file exists, or cannot be written.
         """
-        folder = self.open(job)
-        with tempfile.TemporaryDirectory() as scratch:
-            snapshot = Path(scratch) / _LEDGER
-            try:
-                with (
-                    closing(connect(folder.ledger_path, read_only=True)) as ledger,
-                    closing(sqlite3.connect(snapshot)) as copy,
-                ):
-                    ledger.backup(copy)
-            except sqlite3.Error as error:
-                raise LedgerError(f"the ledger of job {job} cannot be read: {error}") from error
-            try:
-                with file.open("xb") as raw:
-                    file.chmod(0o600)
-                    with tarfile.open(fileobj=raw, mode="w:gz") as archive:
-                        for name in _CARRIED:
-                            member = snapshot if name == _LEDGER else folder.path / name
-                            if member.exists():
-                                archive.add(member, arcname=f"{job}/{name}")
-            except OSError as error:
-                raise ConfigError(f"{file} cannot be written: {error.strerror}") from error
+        pack_job(self.open(job).path, file, residue=residue)
 
-    def import_(self, file: Path) -> str:
+    def import_(self, file: Path, *, is_original: Callable[[str], bool] = _never) -> str:
         """Read what `export` wrote; return the job's id.
 
+        Args:
+            file: The file to read.
+            is_original: Tells whether a file of a residue is called so, below its folder.
+
         Raises:
-            ConfigError: Not an exported job, or a job of that id is here already.
+            ConfigError: Not an exported job, a job of that id is here already, or there is no room for it.
         """
-        try:
-            with gzip.open(file) as raw, tarfile.open(fileobj=raw, mode="r:") as archive:
-                members = _checked_members(archive, file)
-                # The checksum is at the very end, where tar does not look: read on before anything is written
-                if len(raw.read(_LARGEST_TAIL + 1)) > _LARGEST_TAIL:
-                    raise ConfigError(f"{file} is not an exported job: something follows it")
-                job = next(iter(members.values())).name.split("/")[0]
-                if self._folder(job).exists():
-                    raise ConfigError(f"job {job!r} is in {self.root} already; `memxfer jobs rm {job}` first")
-                with _whole_or_not(self.create(job)) as folder:
-                    for name, member in members.items():
-                        _unpack(archive, member, folder.path / name)
-        except (OSError, tarfile.TarError, EOFError, zlib.error) as error:
-            raise ConfigError(f"{file} is not an exported job: {type(error).__name__}") from error
-        return job
+        return unpack_job(file, self._begin, is_original=is_original)
+
+    def _begin(self, job: str) -> Path:
+        if self._folder(job).exists():
+            raise ConfigError(f"job {job!r} is in {self.root} already; `memxfer jobs rm {job}` first")
+        return self.create(job).path
 
     def _folder(self, job: str) -> JobFolder:
-        if not _NAME.fullmatch(job):
+        if not is_job_name(job):
             raise ConfigError(
                 f"{job!r} cannot be a job's name: use letters, digits, dots, dashes, underscores"
             )
         return JobFolder(job, self.root / "jobs" / job)
-
-
-@contextmanager
-def _whole_or_not(folder: JobFolder) -> Iterator[JobFolder]:
-    """Remove the folder again when it cannot be filled."""
-    try:
-        yield folder
-    except BaseException:
-        shutil.rmtree(folder.path)
-        raise
-
-
-def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
-    content = archive.extractfile(member)
-    if content is not None:
-        with content, path.open("wb") as out:
-            shutil.copyfileobj(content, out)
-
-
-def _checked_members(archive: tarfile.TarFile, file: Path) -> Mapping[str, tarfile.TarInfo]:
-    """Return the members by name; refuses anything but the plain files of one job."""
-    members: dict[str, tarfile.TarInfo] = {}
-    jobs = set()
-    for member in archive:
-        job, _, name = member.name.partition("/")
-        if not member.isfile() or name not in _CARRIED or not _NAME.fullmatch(job):
-            raise ConfigError(f"{file} is not an exported job: it holds {member.name!r}")
-        members[name] = member
-        jobs.add(job)
-    size = sum(member.size for member in members.values())
-    if len(jobs) != 1 or not {_PLAN, _LEDGER} <= members.keys() or size > _LARGEST_IMPORT:
-        raise ConfigError(f"{file} is not an exported job")
-    return members

@@ -16,7 +16,7 @@ from typing import Any
 
 from memxfer.errors import LedgerError
 from memxfer.ledger import states
-from memxfer.ledger.committer import Change, Committer, connect
+from memxfer.ledger.committer import Change, Committer, ResidueStore, connect
 from memxfer.ledger.schema import FORMAT, SCHEMA, check_format
 from memxfer.ledger.states import State
 from memxfer.models import format_time, sanitise_text
@@ -93,13 +93,18 @@ class Ledger:
 
     Changes are built by the methods below and handed to `commit`; a caller that puts several into
     one `Change` makes them durable together.
+
+    Args:
+        path: The file.
+        window: Seconds that a change may wait for company before the commit.
+        residue: Takes the originals that changes carry, before anything else of them is durable.
     """
 
-    def __init__(self, path: Path, *, window: float = 0.005) -> None:
+    def __init__(self, path: Path, *, window: float = 0.005, residue: ResidueStore | None = None) -> None:
         _initialise(path)
         self._path = path
         self._reader = connect(path, read_only=True)
-        self._committer = Committer(path, window=window)
+        self._committer = Committer(path, window=window, residue=residue)
         self._next_seq = self._after_last("SELECT max(seq) FROM record")
         self._next_request = self._after_last("SELECT max(id) FROM request")
         self._next_partition = self._after_last("SELECT max(id) FROM partition")

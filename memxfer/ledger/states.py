@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["DOCUMENTS", "FILTERED", "IGNORED", "RESENT", "State"]
+__all__ = ["DOCUMENTS", "FILTERED", "IGNORED", "RESENT", "RESIDUE", "RESIDUE_LINES", "State"]
 
 
 class State(StrEnum):
@@ -40,3 +40,7 @@ FILTERED = "rows_filtered"
 """Records listed that the selection leaves out."""
 RESENT = "documents_resent"
 DOCUMENTS = "documents_acknowledged"
+RESIDUE = "residue_records"
+"""Originals in the residue."""
+RESIDUE_LINES = "residue_lines"
+"""Lines ever written to the residue; it may hold more than the ledger knows, never fewer."""

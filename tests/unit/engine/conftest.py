@@ -8,14 +8,17 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from memxfer.archive import ArchiveReader, Origin, ResidueArchive
 from memxfer.engine.batching import Pipeline
 from memxfer.engine.control import RunControl
 from memxfer.engine.engine import Engine
+from memxfer.engine.residue import Residue
 from memxfer.engine.settings import EngineSettings
 from memxfer.ids import KeyTemplate
 from memxfer.ledger import Ledger, State
+from memxfer.ledger.states import RESIDUE_LINES
 from memxfer.models import MemoryRecord, Scope
-from memxfer.spi import ClientKey, Role, Selection, StoreIdentity
+from memxfer.spi import ClientKey, Document, Role, Selection, StoreIdentity
 from memxfer.testing import FaultyProvider, ManualClock, SimulatedCrashError
 from memxfer_memory import MemoryConfig, MemoryReferenceProvider, MemoryStore
 
@@ -53,8 +56,8 @@ class Run:
 class CrashingLedger(Ledger):
     """Dies at its n-th commit, either with all that was queued lost or with all of it durable."""
 
-    def __init__(self, path, *, crash_at, durable):
-        super().__init__(path, window=0.0)
+    def __init__(self, path, *, crash_at, durable, residue=None):
+        super().__init__(path, window=0.0, residue=residue)
         self.crash_at = crash_at
         self.durable = durable
         self.commits = 0
@@ -90,6 +93,9 @@ class Job:
         self.source_class = MemoryReferenceProvider
         self.target_class = MemoryReferenceProvider
         self.document_id = "mx:{provider}:{namespace}:{id}"
+        self.residue = None
+        self.residue_path = folder / f"{self.name}-residue"
+        self.is_whole = lambda record, prepared: isinstance(prepared, Document) and not record.metadata
 
     def forget(self):
         MemoryStore.forget(self.source.name)
@@ -114,7 +120,21 @@ class Job:
             provider(self.target_class, self.target, target_config, target_faults, hide_target),
         )
 
-    def prepare(self, source, target, *, clock, ledger, where=None, **settings):
+    def open_residue(self, clock):
+        origin = Origin(provider="memory", namespace=self.source.name)
+        return ResidueArchive(self.residue_path, origin=origin, now=clock.now) if self.residue else None
+
+    def originals(self):
+        """What the residue holds: identities of lines (id, partition), each with its record."""
+        found = [((item.record.id, item.partition), item) for item in self._archived()]
+        assert len({name for name, _ in found}) == len(found), "an original is there twice"
+        assert all(item.key == self.key(item.record.id) for _, item in found)
+        return {name: item.record for name, item in found}
+
+    def _archived(self):
+        return ArchiveReader(self.residue_path).records() if self.residue_path.exists() else ()
+
+    def prepare(self, source, target, *, clock, ledger, where=None, archive=None, **settings):
         control = RunControl(clock)
         template = KeyTemplate(self.document_id, provider="memory", namespace=self.source.name)
         pipeline = Pipeline(Selection.parse(where), template.key, lambda _: {}, target)
@@ -125,6 +145,13 @@ class Job:
             settings=replace(self.settings, **settings),
             control=control,
             clock=clock,
+            residue=archive
+            and Residue(
+                archive,
+                StoreIdentity("memory", self.source.name),
+                mode=self.residue,
+                is_whole=self.is_whole,
+            ),
         )
         return Run(engine, control, ledger, source, target, clock)
 
@@ -134,15 +161,20 @@ class Job:
         built = {name: options.pop(name) for name in names if name in options}
         clock = options.pop("clock", None) or ManualClock()
         source, target = endpoints or self.build(clock=clock, **built)
+        archive = self.open_residue(clock)
         ledger = (
-            CrashingLedger(self.path, crash_at=crash_at, durable=durable)
+            CrashingLedger(self.path, crash_at=crash_at, durable=durable, residue=archive)
             if crash_at
-            else Ledger(self.path, window=0.0)
+            else Ledger(self.path, window=0.0, residue=archive)
         )
+        if archive:
+            archive.open(lines=ledger.counts()[RESIDUE_LINES])
         await source.connect(Role.SOURCE)
         await target.connect(Role.TARGET)
         await target.begin(StoreIdentity("memory", self.source.name))
-        run = self.prepare(source, target, clock=clock, ledger=ledger, where=where, **options)
+        run = self.prepare(
+            source, target, clock=clock, ledger=ledger, where=where, archive=archive, **options
+        )
         beside = asyncio.create_task(during(run)) if during else None
         try:
             async with asyncio.timeout(8):
@@ -161,6 +193,8 @@ class Job:
             if run.crashed:
                 _lose(ledger)
             ledger.close()
+            if archive:
+                archive.close()
         if not run.crashed:
             budget = run.engine._budget
             assert budget.used == 0 or budget._is_closed, "bytes were held for good"

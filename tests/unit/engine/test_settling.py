@@ -119,8 +119,8 @@ async def test_every_end_is_told_as_it_is(job, status, state, code):
 
 async def test_a_target_that_never_tells_ids_is_not_said_to_have_kept_nothing(job):
     class Silent(answering(r0000=IngestStatus(IngestState.STORED))):
-        def capabilities(self):
-            known = super().capabilities()
+        def _capabilities(self):
+            known = super()._capabilities()
             writing = known.writing.model_copy(update={"reports_ids": False})
             return Capabilities(**{**dict(known), "writing": writing})
 

@@ -1,0 +1,186 @@
+"""One job as one file, to be kept elsewhere or to go on on another machine."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import sqlite3
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from io import FileIO
+from pathlib import Path
+from typing import BinaryIO
+
+from memxfer.errors import ConfigError, LedgerError
+from memxfer.ledger.committer import connect
+from memxfer.ledger.names import EVENTS, LEDGER, PLAN, RESIDUE, is_job_name
+
+__all__ = ["Carried", "pack_job", "unpack_job"]
+
+Carried = tuple[str, int, Callable[[], BinaryIO]]
+"""A file of the residue: name below its folder, size in bytes, and a function that opens it."""
+
+_ALWAYS = (PLAN, LEDGER)
+_NAMES = (*_ALWAYS, EVENTS)
+_ORIGINALS = f"{RESIDUE}/"
+_LARGEST = 64 * 2**30
+_MOST_FILES = 1_000_000
+_LARGEST_TAIL = 2**20
+_PIECE = 2**20
+_LEVEL = 3
+"""Parts of a residue are packed already; the ledger shrinks almost as well as with more effort."""
+_WRITING = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+
+
+def pack_job(folder: Path, file: Path, *, residue: Callable[[Path], Sequence[Carried]]) -> None:
+    """Write a job to one file; works while the job runs, and overwrites nothing.
+
+    Args:
+        folder: The job's, with the job's name.
+        file: The file to write.
+        residue: Returns the files of the residue in a folder, as they belong together now.
+
+    Raises:
+        ConfigError: The file exists, or cannot be written.
+        LedgerError: The ledger or the residue cannot be read.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        ledger = Path(scratch) / LEDGER
+        _copy_ledger(folder, ledger)
+        # After the ledger: whatever that copy speaks of is in the residue by then.
+        originals = _originals(folder, residue)
+        try:
+            with file.open("xb") as raw, _whole_or_not(file):
+                file.chmod(0o600)
+                with tarfile.open(fileobj=raw, mode="w:gz", compresslevel=_LEVEL) as archive:
+                    _pack(archive, folder, ledger, originals)
+        except OSError as error:
+            raise ConfigError(f"{file} cannot be written: {error.strerror or error}") from error
+
+
+def _copy_ledger(folder: Path, path: Path) -> None:
+    try:
+        with (
+            closing(connect(folder / LEDGER, read_only=True)) as ledger,
+            closing(sqlite3.connect(path)) as copy,
+        ):
+            ledger.backup(copy)
+    except sqlite3.Error as error:
+        raise LedgerError(f"the ledger of job {folder.name} cannot be read: {error}") from error
+
+
+def _originals(folder: Path, residue: Callable[[Path], Sequence[Carried]]) -> Sequence[Carried]:
+    try:
+        return residue(folder / RESIDUE)
+    except OSError as error:
+        raise LedgerError(f"the residue of job {folder.name} cannot be read: {error.strerror}") from error
+
+
+def _pack(archive: tarfile.TarFile, folder: Path, ledger: Path, originals: Sequence[Carried]) -> None:
+    for name in _NAMES:
+        member = ledger if name == LEDGER else folder / name
+        if member.exists():
+            archive.add(member, arcname=f"{folder.name}/{name}")
+    for name, size, opened in originals:
+        info = tarfile.TarInfo(f"{folder.name}/{_ORIGINALS}{name}")
+        info.size, info.mode = size, 0o600
+        with opened() as content:
+            archive.addfile(info, content)
+
+
+def unpack_job(file: Path, begin: Callable[[str], Path], *, is_original: Callable[[str], bool]) -> str:
+    """Read what `pack_job` wrote; return the job's id.
+
+    Args:
+        file: The file to read.
+        begin: Makes the job's folder, once the file is known to hold a job; may refuse.
+        is_original: Tells whether a file of a residue is called so, below its folder.
+
+    Raises:
+        ConfigError: Not an exported job, or there is no room for it. Nothing of it is left.
+    """
+    try:
+        with gzip.open(file) as raw, tarfile.open(fileobj=raw, mode="r:") as archive:
+            members = _checked_members(archive, file, is_original)
+            # The checksum is at the very end, where tar does not look: read on before anything is written
+            if len(raw.read(_LARGEST_TAIL + 1)) > _LARGEST_TAIL:
+                raise ConfigError(f"{file} is not an exported job: something follows it")
+            job = next(iter(members.values())).name.split("/")[0]
+            with _whole_or_not(begin(job)) as folder:
+                for name, member in members.items():
+                    _unpack(archive, member, folder / name)
+    except (OSError, tarfile.TarError, EOFError, zlib.error) as error:
+        raise ConfigError(f"{file} is not an exported job: {type(error).__name__}") from error
+    return job
+
+
+@contextmanager
+def _whole_or_not(path: Path) -> Iterator[Path]:
+    """Remove a folder or file again when it cannot be filled."""
+    try:
+        yield path
+    except BaseException:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+    content = archive.extractfile(member)
+    if content is None:
+        return
+    with content, _created(path) as out:
+        while piece := content.read(_PIECE):
+            _write(out, piece, path)
+
+
+def _created(path: Path) -> FileIO:
+    try:
+        for folder in (path.parent.parent, path.parent):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        return FileIO(os.open(path, _WRITING, 0o600), "wb")
+    except OSError as error:
+        raise _full(path, error) from error
+
+
+def _write(out: FileIO, piece: bytes, path: Path) -> None:
+    rest = memoryview(piece)
+    try:
+        while rest:  # a disk that is filling up takes part of a piece
+            rest = rest[out.write(rest) :]
+    except OSError as error:
+        raise _full(path, error) from error
+
+
+def _full(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"{path} cannot be written: {error.strerror}; free some space there, then import again"
+    )
+
+
+def _checked_members(
+    archive: tarfile.TarFile, file: Path, is_original: Callable[[str], bool]
+) -> Mapping[str, tarfile.TarInfo]:
+    """Return the members by name; refuses anything but the plain files of one job."""
+    members: dict[str, tarfile.TarInfo] = {}
+    jobs: set[str] = set()
+    size = 0
+    for member in archive:
+        job, _, name = member.name.partition("/")
+        is_known = name in _NAMES or (name.startswith(_ORIGINALS) and is_original(name[len(_ORIGINALS) :]))
+        if not member.isfile() or not is_known or not is_job_name(job):
+            raise ConfigError(f"{file} is not an exported job: it holds {member.name!r}")
+        members[name] = member
+        jobs.add(job)
+        size += member.size
+        if size > _LARGEST or len(members) > _MOST_FILES:
+            raise ConfigError(f"{file} is not an exported job: it is larger than any")
+    if len(jobs) != 1 or not members.keys() >= set(_ALWAYS):
+        raise ConfigError(f"{file} is not an exported job")
+    return members

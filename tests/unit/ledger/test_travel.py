@@ -1,0 +1,177 @@
+"""A job's residue on its way: only files of a residue, private, and never where they do not belong."""
+
+import errno
+import io
+import os
+import stat
+import tarfile
+
+import pytest
+
+from memxfer.archive import is_archive_file
+from memxfer.errors import ConfigError, LedgerError
+from memxfer.ledger import Ledger, StateFolder
+
+
+@pytest.fixture
+def job(folders):
+    folder = folders.create("j1")
+    folder.write_plan("{}")
+    Ledger(folder.ledger_path).close()
+    return folder
+
+
+def carried(*names, content=b"data"):
+    return lambda _: [(name, len(content), lambda: io.BytesIO(content)) for name in names]
+
+
+PART = "records/part-00001.jsonl.gz"
+
+
+def test_the_files_of_a_residue_travel_with_the_job(folders, job, tmp_path):
+    folders.export("j1", tmp_path / "j1.tar.gz", residue=carried("manifest.json", PART))
+
+    elsewhere = StateFolder(tmp_path / "elsewhere")
+    elsewhere.import_(tmp_path / "j1.tar.gz", is_original=is_archive_file)
+
+    residue = elsewhere.open("j1").residue_path
+    assert (residue / "manifest.json").read_bytes() == (residue / PART).read_bytes() == b"data"
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in elsewhere.root.rglob("*")}
+    assert {mode for name, mode in modes.items() if "." in name} == {0o600}
+    assert modes["residue"] == modes["records"] == 0o700
+
+
+def test_the_residue_is_read_after_the_ledger(folders, job, tmp_path, monkeypatch):
+    """What the copied ledger speaks of is in the residue by the time that is copied."""
+    order = []
+    monkeypatch.setattr("memxfer.ledger.travel._copy_ledger", lambda *_: order.append("ledger"))
+
+    def residue(path):
+        order.append("residue")
+        assert path == job.residue_path
+        return []
+
+    folders.export("j1", tmp_path / "j1.tar.gz", residue=residue)
+
+    assert order == ["ledger", "residue"]
+
+
+def test_more_than_was_promised_is_not_taken_and_less_is_an_error(folders, job, tmp_path):
+    folders.export("j1", tmp_path / "a.tar.gz", residue=lambda _: [(PART, 2, lambda: io.BytesIO(b"data"))])
+    with tarfile.open(tmp_path / "a.tar.gz") as file:
+        assert file.extractfile(f"j1/residue/{PART}").read() == b"da"
+
+    with pytest.raises(ConfigError, match="cannot be written"):
+        folders.export(
+            "j1", tmp_path / "b.tar.gz", residue=lambda _: [(PART, 9, lambda: io.BytesIO(b"data"))]
+        )
+    assert not (tmp_path / "b.tar.gz").exists(), "half an export is worse than none"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "residue/../../evil",
+        "residue/records/../../../evil",
+        "residue//etc/passwd",
+        "residue/index.sqlite",
+        "residue/records",
+        "residue",
+        "residue/evil.py",
+        "residues/manifest.json",
+        "residue/records/part-00001.jsonl.gz/x",
+    ],
+)
+def test_anything_else_below_the_residue_is_refused_and_leaves_nothing(folders, job, tmp_path, name):
+    file = _packed(tmp_path, {"plan.json": b"{}", "ledger.sqlite": b"x", name: b"evil"})
+
+    with pytest.raises(ConfigError, match="not an exported job"):
+        StateFolder(tmp_path / "elsewhere").import_(file, is_original=is_archive_file)
+
+    assert not list(tmp_path.rglob("evil"))
+    assert not (tmp_path / "elsewhere" / "jobs").exists()
+
+
+def test_a_residue_is_refused_by_whoever_does_not_expect_one(tmp_path):
+    file = _packed(tmp_path, {"plan.json": b"{}", "ledger.sqlite": b"x", "residue/manifest.json": b"{}"})
+
+    with pytest.raises(ConfigError, match="not an exported job"):
+        StateFolder(tmp_path / "elsewhere").import_(file)
+
+
+def test_a_link_in_the_residues_place_is_refused(tmp_path):
+    file = _packed(tmp_path, {"plan.json": b"{}", "ledger.sqlite": b"x"}, link="residue/manifest.json")
+
+    with pytest.raises(ConfigError, match="not an exported job"):
+        StateFolder(tmp_path / "elsewhere").import_(file, is_original=is_archive_file)
+
+
+def test_files_without_number_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("memxfer.ledger.travel._MOST_FILES", 3)
+    parts = {f"residue/records/part-{number:05d}.superseded": b"" for number in range(5)}
+    file = _packed(tmp_path, {"plan.json": b"{}", "ledger.sqlite": b"x", **parts})
+
+    with pytest.raises(ConfigError, match="larger than any"):
+        StateFolder(tmp_path / "elsewhere").import_(file, is_original=is_archive_file)
+
+
+def test_a_full_disk_is_told_as_such_when_a_job_comes_in(folders, job, tmp_path, monkeypatch):
+    folders.export("j1", tmp_path / "j1.tar.gz", residue=carried(PART))
+    elsewhere = StateFolder(tmp_path / "elsewhere")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("memxfer.ledger.travel.FileIO", full)
+    with pytest.raises(ConfigError, match=r"plan.json cannot be written: No space left on device"):
+        elsewhere.import_(tmp_path / "j1.tar.gz", is_original=is_archive_file)
+    monkeypatch.undo()
+
+    assert not (elsewhere.root / "jobs" / "j1").exists()
+
+
+def _packed(tmp_path, files, *, link=""):
+    path = tmp_path / "x.tar.gz"
+    with tarfile.open(path, "w:gz") as file:
+        for name, content in files.items():
+            info = tarfile.TarInfo(f"j1/{name}")
+            info.size = len(content)
+            file.addfile(info, io.BytesIO(content))
+        if link:
+            info = tarfile.TarInfo(f"j1/{link}")
+            info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+            file.addfile(info)
+    return path
+
+
+# -- room -----------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_is_told_before_a_job_begins(folders, job, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    for use in (job.check_room, lambda: folders.create("j2"), lambda: job.write_plan("{}")):
+        with pytest.raises(LedgerError, match=r"jobs/j[12] cannot be written \(No space left.*--state-dir"):
+            use()
+
+    assert not (job.path / ".probe").exists()
+    assert job.plan_path.read_text() == "{}"
+
+
+def test_looking_for_room_leaves_nothing_behind(job):
+    before = sorted(job.path.iterdir())
+    (job.path / ".probe").write_text("of a run that was killed")
+
+    job.check_room()
+
+    assert sorted(job.path.iterdir()) == before
+
+
+def test_events_that_cannot_be_written_are_logged_and_stop_nobody(job, now, caplog):
+    (job.path / "events.jsonl").mkdir()
+
+    job.event("run_started", at=now, secret="s")
+
+    assert "events.jsonl cannot be written" in caplog.text

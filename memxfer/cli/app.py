@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from memxfer.cli.command import group
-from memxfer.cli.commands import emulators, jobs, moving, providers, start
+from memxfer.cli.commands import comparing, emulators, jobs, moving, planning, providers, start
 from memxfer.cli.session import Session
 
 __all__ = ["build"]
@@ -27,7 +27,7 @@ def build() -> typer.Typer:
         "4 a backend refuses, 5 incomplete, 130 interrupted.",
     )
     group(app)(_root)
-    for module in (start, moving, jobs, providers, emulators):
+    for module in (start, comparing, planning, moving, jobs, providers, emulators):
         module.register(app)
     return app
 

@@ -22,6 +22,7 @@ from memxfer.errors import (
 )
 
 if TYPE_CHECKING:
+    from memxfer.migration.probing import ProbeReport
     from memxfer.migration.results import JobResult
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "PROVIDER",
     "USAGE",
     "code_of_error",
+    "code_of_probe",
     "code_of_result",
 ]
 
@@ -48,7 +50,7 @@ INTERRUPTED = 130
 
 MEANINGS = {
     CLEAN: "clean: every record is accounted for, and none failed",
-    FAILED: "records failed or were rejected; or a bug of memxfer",
+    FAILED: "records failed or were rejected, or a probe could not remove what it wrote; or a bug of memxfer",
     USAGE: "wrong usage, configuration or state folder; nothing was moved",
     DECISION: "a consent or decision is missing; nothing was moved",
     PROVIDER: "a backend refuses (key, quota) or does not answer; the job keeps its place",
@@ -103,3 +105,10 @@ def code_of_result(result: JobResult) -> int:
     if result.status.value != "completed" or result.counts.failed or result.counts.rejected:
         return FAILED
     return CLEAN
+
+
+def code_of_probe(report: ProbeReport) -> int:
+    """Return the exit code for what a probe saw; a claim that was not met is no failure."""
+    if report.cause in _CAUSES:
+        return _CAUSES[report.cause]
+    return FAILED if report.leftovers or report.status.value != "completed" else CLEAN

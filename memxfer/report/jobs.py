@@ -32,6 +32,12 @@ def result_view(result: JobResult) -> RenderableType:
     )
     parts: list[RenderableType] = [head, Text(f"  {_sum(result.counts)}"), Text(f"  {_effort(result)}")]
     parts += _losses(result.losses)
+    if result.residue:
+        parts.append(
+            Text(
+                f"  originals of {plural(result.residue, 'record')} are kept in {plain(result.residue_path)}"
+            )
+        )
     if result.message:
         parts += [Text(), Text(plain(result.message))]
     elif result.counts.failed or result.counts.rejected or result.counts.uncertain:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["amount", "duration", "plain", "plural", "shorten"]
+__all__ = ["amount", "duration", "plain", "plural", "shorten", "size"]
 
 # Cc: control characters, escape sequences among them. Cf: marks that turn the writing direction or
 # hide text. Cs: lone surrogates, which no terminal encoding takes. Zl, Zp: line breaks in disguise.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_STEP = 1000
 _JOINERS = frozenset("\u200c\u200d")
 """Characters of category Cf that ordinary writing and emoji need."""
 
@@ -50,3 +51,13 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def size(number: int) -> str:
+    """Return bytes as `512 B`, `4.2 kB` or `1.3 GB`, in steps of a thousand."""
+    value = float(number)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < _STEP:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= _STEP
+    return f"{value:,.1f} TB"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import sys
@@ -13,6 +12,7 @@ import time
 import psutil
 
 import memxfer
+from memxfer.cli.running import run as run_verb
 from memxfer.config import Config, Connection
 from memxfer.migration import Options
 
@@ -41,7 +41,7 @@ class Scale:
             self.samples.append((time.monotonic(), process.memory_info().rss / 2**20))
 
 
-async def main(path: str, base_url: str, key: str, transport: str) -> None:
+async def main(path: str, base_url: str, key: str, transport: str, residue: str = "lossy") -> None:
     """Move everything and print what it took, as JSON."""
     target = {
         "api_key": key,
@@ -57,9 +57,8 @@ async def main(path: str, base_url: str, key: str, transport: str) -> None:
     )
     with tempfile.TemporaryDirectory() as state, Scale() as scale, contextlib.suppress(KeyboardInterrupt):
         cpu = time.process_time()
-        result = await memxfer.migrate(
-            "old", "new", config=config, state_dir=state, options=Options(accept_loss=("all",), settle=False)
-        )
+        options = Options(accept_loss=("all",), settle=False, residue=residue)
+        result = await memxfer.migrate("old", "new", config=config, state_dir=state, options=options)
         cpu = time.process_time() - cpu
     # Imports and the scan come before the move, and are not part of it.
     began = scale.samples[-1][0] - result.seconds
@@ -70,6 +69,7 @@ async def main(path: str, base_url: str, key: str, transport: str) -> None:
             {
                 "status": result.status,
                 "records": result.documents,
+                "residue": result.residue,
                 "seconds": result.seconds,
                 "cpu": cpu,
                 "rss_first": sum(moving[:quarter]) / quarter,
@@ -81,4 +81,4 @@ async def main(path: str, base_url: str, key: str, transport: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:5]))
+    run_verb(main(*sys.argv[1:6]))  # as the command line does

@@ -12,8 +12,20 @@ import time
 
 import pytest
 
+from memxfer_synap.emulator import EMULATOR_API_KEY
+
 CONSENT = ("--accept-loss", "all", "--job", "j")
-RESULT_KEYS = {"job", "status", "counts", "documents", "resent", "losses", "seconds", "records_per_second"}
+RESULT_KEYS = {
+    "job",
+    "status",
+    "counts",
+    "documents",
+    "resent",
+    "losses",
+    "residue",
+    "seconds",
+    "records_per_second",
+}
 STATES = ("accepted", "stored", "present", "skipped", "rejected", "failed", "uncertain", "gone")
 
 
@@ -149,19 +161,20 @@ def test_a_person_at_a_terminal_is_asked_first(stage, fill):
     process = subprocess.Popen(
         [sys.executable, "-m", "memxfer.cli", "migrate", "old", "new", *CONSENT],
         cwd=stage.folder,
-        env={**os.environ, "STAGE_KEY": "unused"},
+        env={**os.environ, "STAGE_KEY": EMULATOR_API_KEY},
         stdin=keyboard,
         stdout=keyboard,
         stderr=keyboard,
     )
     os.close(keyboard)
     shown = b""
-    while b"[y/N]" not in shown:
+    while b"Only yes is taken" not in shown:
         assert select.select([screen], [], [], 30)[0], shown
         shown += os.read(screen, 1000)
-    os.write(screen, b"n\n")
+    os.write(screen, b"y\n")
     code = process.wait(30)
     os.close(screen)
+    assert b"memories in old" in shown
     assert b"The source is only read" in shown
     assert code == 130
     assert stage.truth()["received"] == 0

@@ -10,7 +10,8 @@ import typer
 
 from memxfer.cli import exits
 from memxfer.cli.command import command, group
-from memxfer.cli.commands.moving import Job, show_result
+from memxfer.cli.commands.arguments import Job
+from memxfer.cli.commands.moving import show_result
 from memxfer.cli.session import Session
 
 __all__ = ["register"]
@@ -91,18 +92,25 @@ def remove(
     job: Job,
     yes: Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Do not ask.")] = False,
 ) -> int:
-    """Remove a job with its ledger; what it moved stays in the target."""
+    """Remove a job with its ledger and its residue; what it moved stays in the target."""
     from memxfer import migration
     from memxfer.report.text import plain
 
-    migration.status(job, state_dir=session.state_dir)  # a job that is not there is said before asking
+    now = migration.status(job, state_dir=session.state_dir)  # one that is not there is said before asking
     question = (
         f"Remove {plain(job)}? Without its ledger nobody can list, verify or resume what it moved;"
         " `memxfer jobs export` keeps a copy."
     )
+    if now.residue:
+        place = plain(now.residue_path)
+        question = (
+            f"{place} holds the originals of {now.residue:,} records, and there may be no other copy of what"
+            f" the target does not hold; `memxfer migrate archive:{place} archive:./originals` keeps them."
+            f" {question}"
+        )
     if not yes and not typer.confirm(question, err=True):
         return exits.INTERRUPTED
-    migration.remove_job(job, state_dir=session.state_dir)
+    migration.remove_job(job, state_dir=session.state_dir, with_residue=True)
     _say(session, {"job": job, "removed": True}, f"Removed {plain(job)}.")
     return exits.CLEAN
 

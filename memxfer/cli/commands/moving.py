@@ -1,133 +1,71 @@
-"""`diff`, `migrate` and `resume`: what is lost, the move, and going on after a stop."""
+"""`migrate` and `resume`: the move, and going on after a stop."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from memxfer.cli import exits
 from memxfer.cli.command import command
+from memxfer.cli.commands.arguments import (
+    PANEL,
+    AcceptLoss,
+    Job,
+    MaybeSource,
+    MaybeTarget,
+    NoWait,
+    OnUncertain,
+    Residue,
+    Sample,
+    Scan,
+    WaitReady,
+    Where,
+    config_of,
+    names_in,
+    scan_of,
+)
 from memxfer.cli.session import Session
 from memxfer.errors import ConfigError
 
 if TYPE_CHECKING:
-    from memxfer.gaps.report import GapReport
+    from memxfer.migration.options import Options
     from memxfer.migration.results import JobResult
+    from memxfer.plan import JobPlan
 
-__all__ = ["Job", "register", "show_result"]
-
-_PANEL = "Move"
-_Failing = Literal["read_time_only", "enveloped", "approximated", "at_risk", "unknown", "lost"]
-_OnUncertain = Literal["stop", "resend", "skip"]
-
-Source = Annotated[
-    str, typer.Argument(metavar="SOURCE", help="Connection to read from, or PROVIDER:LOCATION.")
-]
-Target = Annotated[
-    str, typer.Argument(metavar="TARGET", help="Connection to write to, or PROVIDER:LOCATION.")
-]
-Job = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
-Where = Annotated[
-    str | None,
-    typer.Option(
-        "--where", metavar="CONDITIONS", help="Only records that meet all of these.", show_default=False
-    ),
-]
-Scan = Annotated[
-    str,
-    typer.Option("--scan", metavar="N|all", help="Records to read for the counts."),
-]
-AcceptLoss = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--accept-loss",
-        metavar="NAMES|all",
-        help="Dimensions or groups that may be lost, with commas between.",
-        show_default=False,
-    ),
-]
-Sample = Annotated[
-    int | None,
-    typer.Option("--sample", min=1, metavar="N", help="Move only the first N records.", show_default=False),
-]
-WaitReady = Annotated[
-    bool, typer.Option("--wait-ready", metavar="", help="Wait for a target that is still being set up.")
-]
-OnUncertain = Annotated[
-    _OnUncertain,
-    typer.Option(
-        "--on-uncertain",
-        metavar="stop|resend|skip",
-        help="When nobody can tell whether a record arrived.",
-    ),
-]
-NoWait = Annotated[
-    bool, typer.Option("--no-wait", metavar="", help="End when all is accepted, not when all is processed.")
-]
+__all__ = ["register", "show_result"]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
     command(
         app,
-        "diff",
-        panel=_PANEL,
-        examples=("memxfer diff old new", "memxfer diff old new --fail-on lost --json"),
-    )(diff)
-    command(
-        app,
         "migrate",
-        panel=_PANEL,
+        panel=PANEL,
         examples=(
             "memxfer migrate old new --dry-run",
             "memxfer migrate old new --sample 100",
             'memxfer migrate old new --where "user=alice,created_at>=2025-01-01"',
         ),
     )(migrate)
-    command(app, "resume", panel=_PANEL, examples=("memxfer resume old-to-new-20260131-120000-x7k2",))(resume)
-
-
-def diff(
-    session: Session,
-    source: Source,
-    target: Target,
-    where: Where = None,
-    scan: Scan = "all",
-    form: Annotated[
-        Literal["table", "json"],
-        typer.Option(
-            "--format", metavar="table|json", help="Form of the report; --json is the same as json."
-        ),
-    ] = "table",
-    fail_on: Annotated[
-        _Failing | None,
-        typer.Option(
-            "--fail-on",
-            metavar="VERDICT",
-            help="Exit with 3 at this verdict or a worse one, or if a decision is missing.",
-            show_default=False,
-        ),
-    ] = None,
-) -> int:
-    """Show what the target keeps and what it loses, counted on your own records. Writes nothing."""
-    from memxfer import migration
-    from memxfer.cli.running import run, watching
-
-    options = migration.Options(where=where, scan=_scan(scan))
-    with watching(session) as view:
-        report = run(migration.diff(source, target, config=_config(session), options=options, observer=view))
-    _show_report(session, report, as_json=session.as_json or form == "json")
-    return exits.DECISION if fail_on and _is_as_bad(report, fail_on) else exits.CLEAN
+    command(app, "resume", panel=PANEL, examples=("memxfer resume old-to-new-20260131-120000-x7k2",))(resume)
 
 
 def migrate(
     session: Session,
-    source: Source,
-    target: Target,
+    source: MaybeSource = None,
+    target: MaybeTarget = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            "--plan", metavar="FILE", help="Carry out what `memxfer plan` wrote there.", show_default=False
+        ),
+    ] = None,
     where: Where = None,
     accept_loss: AcceptLoss = None,
+    residue: Residue = "lossy",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", metavar="", help="Check and count everything; write nothing.")
     ] = False,
@@ -139,7 +77,9 @@ def migrate(
     wait_ready: WaitReady = False,
     on_uncertain: OnUncertain = "stop",
     no_wait: NoWait = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Do not ask.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", metavar="", help="Do not ask; this accepts no loss.")
+    ] = False,
 ) -> int:
     """Copy the records of one connection into another. The source is only read."""
     from memxfer import migration
@@ -148,22 +88,25 @@ def migrate(
     options = migration.Options(
         where=where,
         sample=sample,
-        scan=_scan(scan),
-        accept_loss=_names(accept_loss),
+        scan=scan_of(scan),
+        accept_loss=names_in(accept_loss),
+        residue=residue,
         dry_run=dry_run,
         wait_ready=wait_ready,
         on_uncertain=on_uncertain,
         settle=not no_wait,
     )
-    if not dry_run:
-        _confirm(source, target, yes=yes)
+    agreed = _read_plan(plan, source, target, options)
+    if not (dry_run or yes) and has_terminal():
+        agreed = _agree(session, source, target, options=options, made=agreed)
     stop = migration.StopSignal()
     with watching(session) as view, stops_on_signals(stop, lambda text: view.notice("info", text)):
         result = run(
             migration.migrate(
                 source,
                 target,
-                config=_config(session),
+                plan=agreed,
+                config=config_of(session),
                 state_dir=session.state_dir,
                 job=job,
                 options=options,
@@ -172,6 +115,57 @@ def migrate(
             )
         )
     return _show_rehearsal(session, result) if dry_run else show_result(session, result)
+
+
+def _read_plan(file: Path | None, source: str | None, target: str | None, options: Options) -> JobPlan | None:
+    """Read the plan to carry out; what it says cannot be said again, lest the two disagree."""
+    if file is None:
+        if source is None or target is None:
+            raise ConfigError("name SOURCE and TARGET, or a plan with --plan FILE")
+        return None
+    from memxfer.migration import read_plan
+
+    said = {"SOURCE": source, "--where": options.where, "--sample": options.sample}
+    twice = [name for name, value in said.items() if value is not None]
+    if twice or options.residue != "lossy":
+        raise ConfigError(f"{file} says what is moved and how; leave out {', '.join(twice) or '--residue'}")
+    return read_plan(file)
+
+
+def has_terminal() -> bool:
+    """Tell whether somebody can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _agree(
+    session: Session, source: str | None, target: str | None, *, options: Options, made: JobPlan | None
+) -> JobPlan:
+    """Show a person at a terminal what would happen, and ask; a script is taken at its word."""
+    from memxfer import migration
+    from memxfer.cli.running import run, watching
+    from memxfer.report.console import notes_console
+    from memxfer.report.plans import plan_view
+
+    if made is None:
+        with watching(session) as view:
+            made = run(
+                migration.plan(
+                    source or "",
+                    target or "",
+                    config=config_of(session),
+                    state_dir=session.state_dir,
+                    options=options,
+                    observer=view,
+                )
+            )
+    made = made.with_consent(options.accept_loss)
+    migration.check_agreed(made)
+    notes_console().print(plan_view(made, free=migration.free_bytes(session.state_dir)))
+    question = "\nMove these records? The source is only read. Only yes is taken for an answer"
+    if typer.prompt(question, default="no", show_default=False, err=True).strip() != "yes":
+        typer.echo("Nothing was written.", err=True)
+        raise typer.Exit(exits.INTERRUPTED)
+    return made
 
 
 def resume(
@@ -194,7 +188,7 @@ def resume(
         result = run(
             migration.resume(
                 job,
-                config=_config(session),
+                config=config_of(session),
                 state_dir=session.state_dir,
                 everything=everything,
                 options=options,
@@ -218,29 +212,6 @@ def _show_rehearsal(session: Session, result: JobResult) -> int:
     return exits.CLEAN
 
 
-def _confirm(source: str, target: str, *, yes: bool) -> None:
-    """Ask a person at a terminal; a script is taken at its word."""
-    if yes or not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return
-    from memxfer.report.text import plain
-
-    question = f"Copy records from {plain(source)} into {plain(target)}? The source is only read."
-    if not typer.confirm(question, err=True):
-        raise typer.Exit(exits.INTERRUPTED)
-
-
-def _show_report(session: Session, report: GapReport, *, as_json: bool) -> None:
-    if as_json:
-        from memxfer.report.machine import write_json
-
-        write_json(report)
-    else:
-        from memxfer.report.console import data_console
-        from memxfer.report.gaps import gap_view
-
-        data_console().print(gap_view(report, with_samples=session.verbose > 0))
-
-
 def show_result(session: Session, result: JobResult) -> int:
     """Print how a job stands; return the exit code for it."""
     if session.as_json:
@@ -253,32 +224,3 @@ def show_result(session: Session, result: JobResult) -> int:
 
         data_console().print(result_view(result))
     return exits.code_of_result(result)
-
-
-def _is_as_bad(report: GapReport, verdict: str) -> bool:
-    from memxfer.gaps.report import Verdict
-    from memxfer.report.gaps import SEVERITY
-
-    bad = SEVERITY[SEVERITY.index(Verdict(verdict)) :]
-    return report.blocking or any(
-        line.verdict in bad and (line.records or line.verdict is Verdict.READ_TIME_ONLY)
-        for line in report.dimensions
-    )
-
-
-def _config(session: Session) -> Any:
-    from memxfer.config import load_config
-
-    return load_config(session.config)
-
-
-def _scan(text: str) -> int | None:
-    if text == "all":
-        return None
-    if not text.isdigit() or int(text) < 1:
-        raise ConfigError(f"--scan takes a number of records or all, not {text!r}")
-    return int(text)
-
-
-def _names(texts: list[str] | None) -> tuple[str, ...]:
-    return tuple(name.strip() for text in texts or () for name in text.split(",") if name.strip())

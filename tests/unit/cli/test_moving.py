@@ -8,7 +8,17 @@ import memxfer.migration
 from memxfer.errors import AuthError, DecisionRequiredError, JobNotFoundError
 from memxfer.migration.results import JobStatus
 
-RESULT_KEYS = {"job", "status", "counts", "documents", "resent", "losses", "seconds", "records_per_second"}
+RESULT_KEYS = {
+    "job",
+    "status",
+    "counts",
+    "documents",
+    "resent",
+    "losses",
+    "seconds",
+    "records_per_second",
+    "residue",
+}
 COUNT_KEYS = {
     "listed",
     "accepted",
@@ -28,6 +38,7 @@ LINE_KEYS = {
     "target",
     "verdict",
     "records",
+    "estimate",
     "samples",
     "blocking",
     "contradiction",
@@ -49,7 +60,7 @@ def test_migrate_json_is_one_object_with_the_keys_of_the_contract(cli, verbs, re
 def test_diff_json_is_one_object_with_the_keys_of_the_contract(cli, verbs, report):
     verbs(diff=report)
     shown = json.loads(cli("diff", "old", "new", "--json").stdout)
-    assert set(shown) == {"source", "target", "scanned", "total", "blocking", "dimensions"}
+    assert set(shown) == {"source", "target", "scanned", "total", "sample", "blocking", "dimensions"}
     assert set(shown["dimensions"][0]) == LINE_KEYS
     assert shown["dimensions"][0]["verdict"] == "lost"
 
@@ -69,6 +80,7 @@ def test_what_migrate_is_told_reaches_the_verb(cli, verbs, result):
         "sample": 5,
         "scan": 50,
         "accept_loss": ("versions", "temporal", "ids"),
+        "residue": "lossy",
         "dry_run": False,
         "wait_ready": True,
         "on_uncertain": "skip",

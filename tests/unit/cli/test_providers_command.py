@@ -48,6 +48,7 @@ def test_check_opens_the_connection_as_asked(cli, verbs, words, role):
         "summary": "ready",
         "warnings": ["slow"],
         "details": {"rows": "3"},
+        "evidence": None,
     }
     assert calls[0][2]["role"] is role
 

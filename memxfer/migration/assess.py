@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from memxfer.config import Config
@@ -13,15 +14,18 @@ from memxfer.engine.calls import Caller
 from memxfer.engine.control import RunControl, StopCause, Stopped
 from memxfer.engine.listing import ListedPage, Listing, Slice
 from memxfer.errors import ConfigError, InterruptedRunError, MemxferError
-from memxfer.gaps import Census, EnvelopeBuilder, GapReport, build_report
+from memxfer.gaps import Census, End, EnvelopeBuilder, GapReport, build_report
+from memxfer.identity import IdentityMap
 from memxfer.ids import KeyTemplate
 from memxfer.migration.endpoints import OpenEnd, named, open_end
 from memxfer.migration.meter import Meter
 from memxfer.migration.observer import Observer, Progress, SilentObserver
-from memxfer.migration.options import Endpoint, Options, StopSignal
-from memxfer.spi import MemoryProvider, Role, Selection, SupportsCount
+from memxfer.migration.options import DEFAULT_STATE_DIR, Endpoint, Options, StopSignal
+from memxfer.migration.sampling import read_sample
+from memxfer.plan import Forecast, Forecaster
+from memxfer.spi import MemoryProvider, Role, Selection, SupportsCount, SupportsLookup
 
-__all__ = ["Assessment", "assess", "build_pipeline", "diff"]
+__all__ = ["Assessment", "assess", "build_pipeline", "diff", "read_identity"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +34,11 @@ class Assessment:
 
     Attributes:
         report: The gap report.
-        census: The counts behind it.
+        forecast: What the move would take.
     """
 
     report: GapReport
-    census: Census
+    forecast: Forecast
 
 
 async def diff(
@@ -42,6 +46,7 @@ async def diff(
     target: Endpoint,
     *,
     config: Config | None = None,
+    state_dir: str | Path = DEFAULT_STATE_DIR,
     options: Options | None = None,
     observer: Observer | None = None,
 ) -> GapReport:
@@ -51,6 +56,7 @@ async def diff(
         source: Where the records are.
         target: Where they would go.
         config: Where connections are named; default: the file of `load_config()`.
+        state_dir: Where what was learned about the connections is kept.
         options: `where` and `scan` are used.
         observer: Takes progress.
 
@@ -60,12 +66,17 @@ async def diff(
     options = options or Options()
     observer = observer or SilentObserver()
     async with (
-        open_end(source, Role.SOURCE, config=config, observer=observer) as read,
+        open_end(source, Role.SOURCE, config=config, state_dir=state_dir, observer=observer) as read,
         open_end(
-            target, Role.TARGET, config=config, observer=observer, wait_ready=options.wait_ready
+            target,
+            Role.TARGET,
+            config=config,
+            state_dir=state_dir,
+            observer=observer,
+            wait_ready=options.wait_ready,
         ) as write,
     ):
-        return (await assess(read, write, options=options, observer=observer)).report
+        return (await assess(read, write, options=options, observer=observer, forecasts=False)).report
 
 
 def build_pipeline(source: OpenEnd, target: OpenEnd, where: str | None) -> Pipeline:
@@ -75,7 +86,19 @@ def build_pipeline(source: OpenEnd, target: OpenEnd, where: str | None) -> Pipel
         target.provider.config.document_id, provider=store.provider, namespace=store.namespace
     )
     envelope = EnvelopeBuilder(target.provider.capabilities(), store)
-    return Pipeline(Selection.parse(where), template.key, envelope, target.provider)
+    return Pipeline(
+        Selection.parse(where), template.key, envelope, target.provider, read_identity(target.provider)
+    )
+
+
+def read_identity(target: MemoryProvider[Any]) -> IdentityMap | None:
+    """Return the target's identity file, where its connection names one.
+
+    Raises:
+        ConfigError: The file cannot be read, or leaves a doubt.
+    """
+    path = target.config.identity
+    return None if path is None else IdentityMap.read(path)
 
 
 async def assess(
@@ -85,27 +108,50 @@ async def assess(
     options: Options,
     observer: Observer,
     stop: StopSignal | None = None,
+    forecasts: bool = True,
 ) -> Assessment:
-    """Read the source once, in bounded memory, and count.
+    """Read the source once, in bounded memory, and count; without `forecasts`, only what would be lost.
 
     Raises:
         ConfigError: The source is empty and the connection does not say that this is right.
         ProviderError: The source cannot be read.
         InterruptedRunError: `stop` was asked.
     """
-    provider = source.provider
-    control = RunControl(provider.clock)
-    caller = Caller(provider.config, control, provider.clock)
-    scan = _Scan(
-        build_pipeline(source, target, options.where), options, budget=ByteBudget(options.buffer_bytes)
-    )
+    control = RunControl(source.provider.clock)
     if stop is not None:
-        scan.watch(stop, control)
+        stop.on_request(lambda: control.stop(StopCause.INTERRUPTED, "interrupted"))
+    scan = _Scan(source, target, options, forecasts=forecasts)
+    try:
+        total = await _read(source, scan, control=control, options=options, observer=observer)
+        report = build_report(
+            scan.census,
+            source=_end(source),
+            target=_end(target),
+            total=total,
+            is_sample=scan.is_part,
+            hidden=0 if total is None or scan.is_part else max(0, total - scan.rows),
+            keeps_originals=options.residue != "off",
+        )
+        forecast = scan.forecast.finished(scan.census) if scan.forecast else Forecast()
+        return Assessment(report, forecast)
+    finally:
+        scan.census.crossings.close()
+
+
+async def _read(
+    source: OpenEnd, scan: _Scan, *, control: RunControl, options: Options, observer: Observer
+) -> int | None:
+    """Read what is to be read; return how many rows the source has, where that can be told."""
+    provider = source.provider
+    caller = Caller(provider.config, control, provider.clock)
     total = await _count(provider, caller)
     listing = Listing(provider, caller, budget=scan.budget, listers=options.listers)
     meter = Meter(observer, lambda: scan.progress(total))
     async with meter.running():
-        await listing.run(_slices(listing), scan.take, until=lambda: scan.is_enough)
+        if options.scan is None:
+            await listing.run(_slices(listing), scan.take)
+        else:
+            scan.is_part = await read_sample(listing, scan.take, missing=lambda: scan.missing)
     if control.is_stopping:
         raise named(_failure(control), source.name)
     if listing.aborted:
@@ -113,12 +159,17 @@ async def assess(
         raise MemxferError(f"connection {source.name}: partition {name} cannot be listed: {reason}")
     if not scan.rows and not provider.config.allow_empty:
         raise ConfigError(_empty(source))
-    ends = [(end.name, end.provider.capabilities()) for end in (source, target)]
-    complete = scan.rows if not scan.is_enough else None
-    report = build_report(
-        scan.census, source=ends[0], target=ends[1], total=total if total is not None else complete
+    return total if total is not None or scan.is_part else scan.rows
+
+
+def _end(end: OpenEnd) -> End:
+    provider = end.provider
+    return End(
+        end.name,
+        provider.capabilities(),
+        can_look_up=isinstance(provider, SupportsLookup),
+        allows_widening=provider.config.widening == "allow",
     )
-    return Assessment(report, scan.census)
 
 
 async def _count(provider: MemoryProvider[Any], caller: Caller) -> int | None:
@@ -131,43 +182,58 @@ async def _count(provider: MemoryProvider[Any], caller: Caller) -> int | None:
 
 
 class _Scan:
-    """Takes pages and counts them."""
+    """Takes pages and counts them.
 
-    def __init__(self, pipeline: Pipeline, options: Options, *, budget: ByteBudget) -> None:
-        self.census = Census()
-        self.budget = budget
+    Attributes:
+        census: What the records carry.
+        forecast: What moving them would take; `None` where nobody asks.
+        budget: Bytes that may be in memory.
+        rows: Rows seen, those that are no memories included.
+        is_part: Part of the source was not read.
+    """
+
+    def __init__(self, source: OpenEnd, target: OpenEnd, options: Options, *, forecasts: bool) -> None:
+        provider = target.provider
+        self.census = Census(provider.capabilities(), now=provider.clock.now())
+        self.forecast = Forecaster(source.provider, provider, residue=options.residue) if forecasts else None
+        self.budget = ByteBudget(options.buffer_bytes)
         self.rows = 0
-        self.read = 0
-        self._pipeline = pipeline
+        self.is_part = False
+        self._read = 0
+        self._pipeline = build_pipeline(source, target, options.where)
         self._limit = options.scan
 
     @property
-    def is_enough(self) -> bool:
-        """Whether as many records were read as was asked for."""
-        return self._limit is not None and self.read >= self._limit
-
-    def watch(self, stop: StopSignal, control: RunControl) -> None:
-        """Let `stop` end the scan."""
-        stop.on_request(lambda: control.stop(StopCause.INTERRUPTED, "interrupted"))
+    def missing(self) -> int:
+        """Records still wanted of a sample."""
+        return self._limit - self._read if self._limit is not None else 1
 
     async def take(self, item: Slice, page: ListedPage) -> None:
         """Count one page."""
         del item
+        if self.forecast:
+            self.forecast.add_page()
         self.rows += len(page.records) + page.ignored + len(page.defects)
         for defect in page.defects:
             self.census.add_unreadable(defect.id)
+        pipeline = self._pipeline
+        selection, prepare, identity = pipeline.selection, pipeline.prepare, pipeline.identity
         for listed in page.records:
-            if self.is_enough:
+            if self.missing <= 0:
                 break
-            self.read += 1
-            if self._pipeline.selection.matches(listed.record):
-                self.census.add(listed.record, self._pipeline.prepare(listed.record))
+            self._read += 1
+            record = listed.record
+            if selection.matches(record):
+                prepared = prepare(record)
+                self.census.add(identity(record) if identity else record, prepared)
+                if self.forecast:
+                    self.forecast.add(record, prepared)
         await self.budget.release(page.size)
 
     def progress(self, total: int | None) -> Progress:
         """Say how far the scan is."""
         goal = min(total, self._limit) if total is not None and self._limit is not None else total
-        return Progress("scan", self.read, goal)
+        return Progress("scan", self._read, goal)
 
 
 async def _slices(listing: Listing) -> AsyncIterator[Slice]:

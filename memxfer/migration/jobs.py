@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from memxfer.archive import is_archive_file, snapshot
 from memxfer.engine.settling import NO_MEMORIES
-from memxfer.errors import LedgerError
+from memxfer.errors import DecisionRequiredError, LedgerError
 from memxfer.ledger import JobFolder, StateFolder, inspect
-from memxfer.ledger.states import DOCUMENTS, RESENT
+from memxfer.ledger.states import DOCUMENTS, RESENT, RESIDUE
 from memxfer.migration.outcome import counts_of, observed_losses
 from memxfer.migration.results import Failure, JobResult, JobStatus, JobSummary
 from memxfer.migration.run import DEFAULT_STATE_DIR
@@ -35,6 +36,8 @@ def status(job: str, *, state_dir: str | Path = DEFAULT_STATE_DIR) -> JobResult:
         documents=counters[DOCUMENTS],
         resent=counters[RESENT],
         losses=(*plan.losses, *observed_losses(silent, plan.target.connection)),
+        residue=counters[RESIDUE],
+        residue_path=str(folder.residue_path),
         seconds=round(runs.seconds, 3),
         records_per_second=round(runs.records / runs.seconds, 1) if runs.seconds else 0.0,
         cause=runs.cause,
@@ -67,13 +70,13 @@ def list_jobs(state_dir: str | Path = DEFAULT_STATE_DIR) -> list[JobSummary]:
 
 
 def export_job(job: str, file: str | Path, *, state_dir: str | Path = DEFAULT_STATE_DIR) -> None:
-    """Write a job's plan, ledger and events to one file; works while it runs, overwrites nothing.
+    """Write a job's plan, ledger, events and residue to one file; works while it runs, overwrites nothing.
 
     Raises:
         JobNotFoundError: There is no such job.
         ConfigError: The file is there already, or cannot be written.
     """
-    StateFolder(state_dir).export(job, Path(file))
+    StateFolder(state_dir).export(job, Path(file), residue=snapshot)
 
 
 def import_job(file: str | Path, *, state_dir: str | Path = DEFAULT_STATE_DIR) -> str:
@@ -82,16 +85,34 @@ def import_job(file: str | Path, *, state_dir: str | Path = DEFAULT_STATE_DIR) -
     Raises:
         ConfigError: Not an exported job, or the job is here already.
     """
-    return StateFolder(state_dir).import_(Path(file))
+    return StateFolder(state_dir).import_(Path(file), is_original=is_archive_file)
 
 
-def remove_job(job: str, *, state_dir: str | Path = DEFAULT_STATE_DIR) -> None:
+def remove_job(job: str, *, state_dir: str | Path = DEFAULT_STATE_DIR, with_residue: bool = False) -> None:
     """Forget a job: its ledger is deleted, source and target are not touched.
+
+    Args:
+        job: The job's id.
+        state_dir: Folder of the jobs.
+        with_residue: The job's residue, perhaps the only copy of what the target does not hold, goes too.
 
     Raises:
         JobNotFoundError, JobLockedError: There is no such job, or it is running.
+        DecisionRequiredError: It has a residue, and `with_residue` does not say that it may go.
     """
-    StateFolder(state_dir).remove(job)
+    folders = StateFolder(state_dir)
+    folder = folders.open(job)
+    if folder.residue_path.exists() and not with_residue:
+        raise DecisionRequiredError(
+            f"job {job} has originals in {folder.residue_path}, perhaps the only copy of what its target "
+            "does not hold",
+            remedies=(
+                f"keep them: memxfer migrate archive:{folder.residue_path} archive:./{job}-originals",
+                f"keep all of the job: memxfer jobs export {job} {job}.tar.gz",
+                f"let them go: memxfer jobs rm {job} --yes",
+            ),
+        )
+    folders.remove(job)
 
 
 def _plan(folder: JobFolder) -> JobPlan:

@@ -8,7 +8,10 @@ from typing import Any, Literal
 
 from memxfer.spi import MemoryProvider
 
-__all__ = ["Endpoint", "Options", "StopSignal"]
+__all__ = ["DEFAULT_STATE_DIR", "Endpoint", "Options", "StopSignal"]
+
+DEFAULT_STATE_DIR = ".memxfer"
+"""Folder of the jobs, and of what was learned about connections."""
 
 Endpoint = str | MemoryProvider[Any]
 """A connection's name, `PROVIDER:LOCATION`, or a provider of the caller's own."""
@@ -23,6 +26,8 @@ class Options:
         sample: Move no more than so many records.
         scan: Read no more than so many records to count losses; `None`: all of them.
         accept_loss: Dimensions, groups or `all`, whose loss is agreed to.
+        residue: Which originals are kept beside the ledger: those of records that the target does not
+            hold whole, all, or none.
         dry_run: Check everything and write nothing.
         listers: Partitions read side by side, 1 to 64.
         writers: Writes under way at once, 1 to 64.
@@ -36,6 +41,7 @@ class Options:
     sample: int | None = None
     scan: int | None = None
     accept_loss: tuple[str, ...] = ()
+    residue: Literal["lossy", "full", "off"] = "lossy"
     dry_run: bool = False
     listers: int = 16
     writers: int = 16

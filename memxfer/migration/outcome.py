@@ -10,7 +10,7 @@ from memxfer.engine.engine import Engine
 from memxfer.engine.settling import NO_MEMORIES
 from memxfer.gaps.report import GapLine, Verdict
 from memxfer.ledger import Ledger, State
-from memxfer.ledger.states import DOCUMENTS, RESENT
+from memxfer.ledger.states import DOCUMENTS, RESENT, RESIDUE
 from memxfer.migration.results import Counts, JobResult, JobStatus
 from memxfer.plan import JobPlan
 
@@ -36,7 +36,13 @@ def resting_status(counts: Counts) -> JobStatus:
 
 
 def outcome(
-    plan: JobPlan, ledger: Ledger, engine: Engine, control: RunControl, *, seconds: float
+    plan: JobPlan,
+    ledger: Ledger,
+    engine: Engine,
+    control: RunControl,
+    *,
+    seconds: float,
+    residue_path: str = "",
 ) -> JobResult:
     """Return how a job stands after a run.
 
@@ -46,6 +52,7 @@ def outcome(
         engine: What ran.
         control: Whether and why it stopped early.
         seconds: How long it ran.
+        residue_path: Where its originals are.
     """
     counters = ledger.counts()
     counts = counts_of(counters)
@@ -57,6 +64,8 @@ def outcome(
         documents=counters[DOCUMENTS],
         resent=counters[RESENT],
         losses=(*plan.losses, *observed_losses(ledger.problems(NO_MEMORIES), plan.target.connection)),
+        residue=counters[RESIDUE],
+        residue_path=residue_path,
         seconds=round(seconds, 3),
         records_per_second=round(engine.finished / seconds, 1) if seconds else 0.0,
         message=message,

@@ -60,6 +60,7 @@ class JobResult(_Result):
         documents: Documents sent to the target and acknowledged.
         resent: Documents sent more than once.
         losses: Lines of the gap report that touched records, and what the target lost on its side.
+        residue: Records whose originals are kept beside the ledger.
         seconds: Time this run took; for `status`, the time of all runs.
         message: One sentence for people: what happened and what to do next. Not part of the JSON.
     """
@@ -70,9 +71,12 @@ class JobResult(_Result):
     documents: int = 0
     resent: int = 0
     losses: tuple[GapLine, ...] = ()
+    residue: int = 0
     seconds: float = 0.0
     records_per_second: float = 0.0
     message: str = Field("", exclude=True)
+    residue_path: str = Field("", exclude=True)
+    """Where those originals are."""
     cause: str = Field("", exclude=True)
     """Why it stopped, for the exit code: "", "auth", "quota", "decision", "unavailable", "interrupted"."""
 

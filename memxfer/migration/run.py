@@ -2,42 +2,46 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import traceback
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from memxfer.config import Config
 from memxfer.engine.control import RunControl, StopCause
 from memxfer.engine.engine import Engine
+from memxfer.engine.residue import Residue
 from memxfer.engine.settings import EngineSettings
 from memxfer.errors import ConfigError
-from memxfer.gaps import GapReport, Verdict, check_consent, parse_accepted
+from memxfer.gaps import parse_accepted
 from memxfer.ids import job_id
 from memxfer.ledger import Change, JobFolder, Ledger, StateFolder
+from memxfer.ledger.states import RESIDUE_LINES
 from memxfer.migration.assess import assess, build_pipeline
 from memxfer.migration.endpoints import OpenEnd, open_end
 from memxfer.migration.meter import Meter
 from memxfer.migration.observer import Observer, Progress, SilentObserver
-from memxfer.migration.options import Endpoint, Options, StopSignal
+from memxfer.migration.options import DEFAULT_STATE_DIR, Endpoint, Options, StopSignal
 from memxfer.migration.outcome import outcome
+from memxfer.migration.planning import check_agreed, check_holds, check_room, draw
+from memxfer.migration.residue import chosen_originals, finish_residue, residue_of
 from memxfer.migration.results import JobResult, JobStatus
-from memxfer.models import format_time
 from memxfer.plan import JobPlan, PlanEnd
 from memxfer.spi import Role, Selection, SystemClock
 
 __all__ = ["DEFAULT_STATE_DIR", "migrate", "resume"]
 
-DEFAULT_STATE_DIR = ".memxfer"
-
 _log = logging.getLogger("memxfer")
 
 
 async def migrate(
-    source: Endpoint,
-    target: Endpoint,
+    source: Endpoint | None = None,
+    target: Endpoint | None = None,
     *,
+    plan: JobPlan | None = None,
     config: Config | None = None,
     state_dir: str | Path = DEFAULT_STATE_DIR,
     job: str | None = None,
@@ -47,16 +51,18 @@ async def migrate(
 ) -> JobResult:
     """Move the records of one backend to another.
 
-    The source is read once to count what would be lost; nothing is written unless that was agreed
-    to. Then it is read again and moved. A move that stops early keeps its place: `resume` it.
+    The source is read once to count what would be lost, unless a plan has done so before; nothing is
+    written unless that was agreed to. Then the records are moved. A move that stops early keeps its
+    place: `resume` it.
 
     Args:
-        source: Where the records are.
-        target: Where they go.
+        source: Where the records are; default: the plan's connection.
+        target: Where they go; default: the plan's connection.
+        plan: What `plan` returned, to be carried out as it is; more losses may be accepted.
         config: Where connections are named; default: the file of `load_config()`.
         state_dir: Folder of the jobs.
         job: Name of the new job; default: made from the connections and the time.
-        options: Tuning and consent.
+        options: Tuning and consent; what a plan says of selection, sample and residue goes first.
         observer: Takes progress and notices.
         stop: Asks the run to stop and keep its place.
 
@@ -66,33 +72,65 @@ async def migrate(
     Raises:
         ConfigError, ProviderError: Before anything was written.
         DecisionRequiredError: Something would be lost that nobody agreed to lose.
+        FingerprintMismatchError: The plan is about another move.
         LedgerError: The state folder cannot be used.
     """
-    options = options or Options()
+    options = _agreed_options(plan, options or Options())
     observer = observer or SilentObserver()
-    accepted = parse_accepted(options.accept_loss)
+    source, target = source or _end_of(plan, "source"), target or _end_of(plan, "target")
+    parse_accepted(options.accept_loss)
     Selection.parse(options.where)
     folders = StateFolder(state_dir)
     if job is not None and folders.has(job):
         raise ConfigError(f"job {job!r} is there already; `memxfer resume {job}` goes on with it")
     async with (
-        open_end(source, Role.SOURCE, config=config, observer=observer) as read,
+        open_end(source, Role.SOURCE, config=config, state_dir=state_dir, observer=observer) as read,
         open_end(
-            target, Role.TARGET, config=config, observer=observer, wait_ready=options.wait_ready
+            target,
+            Role.TARGET,
+            config=config,
+            state_dir=state_dir,
+            observer=observer,
+            wait_ready=options.wait_ready,
         ) as write,
     ):
-        assessment = await assess(read, write, options=options, observer=observer, stop=stop)
-        check_consent(assessment.report, accepted)
+        if plan is None:
+            found = await assess(read, write, options=options, observer=observer, stop=stop)
+            plan = draw(read, write, options=options, found=found)
+        else:
+            check_holds(plan, draw(read, write, options=options))
+            plan = plan.with_consent(options.accept_loss)
+        check_agreed(plan)
+        check_room(plan, state_dir)
         name = job or job_id(
             read.name, write.name, at=SystemClock().now(), token=lambda: secrets.token_hex(2)
         )
-        plan = _plan(name, read, write, options=options, report=assessment.report)
+        plan = plan.model_copy(update={"job": name})
         if options.dry_run:
             return JobResult(job=name, status=JobStatus.COMPLETED, losses=plan.losses, message=_DRY_RUN)
         folder = folders.create(name)
         with folder.lock():
             folder.write_plan(plan.model_dump_json(indent=2))
             return await _run(folder, plan, read, write, options=options, observer=observer, stop=stop)
+
+
+def _agreed_options(plan: JobPlan | None, options: Options) -> Options:
+    """Return the options under which a plan is carried out: what it says of the move, the rest as asked."""
+    if plan is None:
+        return options
+    return replace(
+        options,
+        where=plan.where or None,
+        sample=plan.sample,
+        residue=plan.residue,
+    )
+
+
+def _end_of(plan: JobPlan | None, side: Literal["source", "target"]) -> Endpoint:
+    if plan is None:
+        raise ConfigError(f"no {side} is named; name two connections, or a plan")
+    end: PlanEnd = getattr(plan, side)
+    return end.connection
 
 
 async def resume(
@@ -127,44 +165,37 @@ async def resume(
     """
     observer = observer or SilentObserver()
     folder = StateFolder(state_dir).open(job)
+    folder.check_room()
     plan = JobPlan.read(folder.plan_path.read_bytes(), job)
     with folder.lock():
         if everything and plan.sample is not None:
             plan = plan.model_copy(update={"sample": None})
             folder.write_plan(plan.model_dump_json(indent=2))
-        options = replace(options or Options(), where=plan.where or None, sample=plan.sample)
+        options = replace(
+            options or Options(), where=plan.where or None, sample=plan.sample, residue=plan.residue
+        )
         async with (
-            open_end(source or plan.source.connection, Role.SOURCE, config=config, observer=observer) as read,
+            open_end(
+                source or plan.source.connection,
+                Role.SOURCE,
+                config=config,
+                state_dir=state_dir,
+                observer=observer,
+            ) as read,
             open_end(
                 target or plan.target.connection,
                 Role.TARGET,
                 config=config,
+                state_dir=state_dir,
                 observer=observer,
                 wait_ready=options.wait_ready,
             ) as write,
         ):
-            plan.check_same(_plan(job, read, write, options=options, report=None))
+            plan.check_same(draw(read, write, options=options, job=job))
             return await _run(folder, plan, read, write, options=options, observer=observer, stop=stop)
 
 
 _DRY_RUN = "nothing was written: a dry run"
-
-
-def _plan(
-    job: str, source: OpenEnd, target: OpenEnd, *, options: Options, report: GapReport | None
-) -> JobPlan:
-    lines = report.dimensions if report else ()
-    return JobPlan(
-        job=job,
-        created_at=format_time(SystemClock().now()),
-        source=PlanEnd.of(source.name, source.provider.store()),
-        target=PlanEnd.of(target.name, target.provider.store()),
-        where=str(Selection.parse(options.where)),
-        document_id=target.provider.config.document_id,
-        sample=options.sample,
-        accepted=options.accept_loss,
-        losses=tuple(line for line in lines if line.records and line.verdict is not Verdict.KEPT),
-    )
 
 
 async def _run(
@@ -181,25 +212,40 @@ async def _run(
     control = RunControl(clock)
     if stop is not None:
         stop.on_request(lambda: control.stop(StopCause.INTERRUPTED, "stopped as asked; the place is kept"))
-    ledger = Ledger(folder.ledger_path)
+    originals = residue_of(folder, plan, source)
+    ledger = Ledger(folder.ledger_path, residue=originals)
     try:
+        if originals is not None:
+            await asyncio.to_thread(originals.open, lines=ledger.counts()[RESIDUE_LINES])
         run = await _begin(ledger, folder, plan)
         await target.provider.begin(source.provider.store())
-        engine = _engine(ledger, source, target, options=options, control=control)
+        chosen = chosen_originals(originals, plan, source, target)
+        engine = _engine(ledger, source, target, options=options, control=control, residue=chosen)
         began = clock.monotonic()
         async with Meter(observer, lambda: _progress(engine)).running():
             await engine.run()
         seconds = clock.monotonic() - began
         _log_bug(folder, control)
-        result = outcome(plan, ledger, engine, control, seconds=seconds)
+        await finish_residue(originals, control)
+        result = outcome(
+            plan, ledger, engine, control, seconds=seconds, residue_path=str(folder.residue_path)
+        )
         await _end(ledger, folder, run, result, finished=engine.finished)
     finally:
         ledger.close()
+        if originals is not None:
+            originals.close()
     return result
 
 
 def _engine(
-    ledger: Ledger, source: OpenEnd, target: OpenEnd, *, options: Options, control: RunControl
+    ledger: Ledger,
+    source: OpenEnd,
+    target: OpenEnd,
+    *,
+    options: Options,
+    control: RunControl,
+    residue: Residue | None,
 ) -> Engine:
     pipeline = build_pipeline(source, target, options.where)
     settings = EngineSettings(
@@ -217,6 +263,7 @@ def _engine(
         settings=settings,
         control=control,
         clock=target.provider.clock,
+        residue=residue,
     )
 
 

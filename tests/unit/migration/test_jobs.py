@@ -69,7 +69,8 @@ async def test_a_job_travels_to_another_folder_whole(moved, state, tmp_path):
     name = migration.import_job(file, state_dir=elsewhere)
 
     assert name == "move"
-    assert migration.status("move", state_dir=elsewhere) == migration.status("move", state_dir=state)
+    there, here = (migration.status("move", state_dir=folder) for folder in (elsewhere, state))
+    assert there.model_dump() == here.model_dump()
     assert list(migration.failures("move", state_dir=elsewhere)) == list(
         migration.failures("move", state_dir=state)
     )

@@ -135,6 +135,7 @@ async def test_migrate_moves_everything_and_its_json_is_the_contract(ends, state
         "documents",
         "resent",
         "losses",
+        "residue",
         "seconds",
         "records_per_second",
     ]

@@ -1,0 +1,168 @@
+"""`plan`: everything a move would do, without doing it; and whether a plan still holds."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from memxfer.config import Config
+from memxfer.errors import ConfigError, DecisionRequiredError
+from memxfer.gaps import Verdict, check_consent, parse_accepted
+from memxfer.migration.assess import Assessment, assess, read_identity
+from memxfer.migration.endpoints import OpenEnd, open_end
+from memxfer.migration.observer import Observer, SilentObserver
+from memxfer.migration.options import DEFAULT_STATE_DIR, Endpoint, Options, StopSignal
+from memxfer.models import format_time
+from memxfer.plan import JobPlan, PlanEnd
+from memxfer.spi import Role, Selection, SystemClock
+
+__all__ = ["check_agreed", "check_holds", "check_room", "draw", "free_bytes", "plan", "read_plan"]
+
+_MARGIN = 64 * 2**20
+"""Bytes that a disk keeps free beside a residue, for the ledger."""
+
+
+async def plan(
+    source: Endpoint,
+    target: Endpoint,
+    *,
+    config: Config | None = None,
+    state_dir: str | Path = DEFAULT_STATE_DIR,
+    options: Options | None = None,
+    observer: Observer | None = None,
+    stop: StopSignal | None = None,
+) -> JobPlan:
+    """Read everything and write nothing: say what a move would do, lose and take.
+
+    The counts of its forecast are those of a run over the same records into an empty target that
+    refuses none of them.
+
+    Args:
+        source: Where the records are.
+        target: Where they would go.
+        config: Where connections are named; default: the file of `load_config()`.
+        state_dir: Where what was learned about the connections is kept.
+        options: Selection, consent and residue of the move; all records are read, whatever `scan` says.
+        observer: Takes progress.
+        stop: Asks to end early.
+
+    Returns:
+        The plan, with its gap report and forecast. It may lack consent or decisions: `check_agreed`.
+
+    Raises:
+        ConfigError, ProviderError: An end cannot be opened or read.
+        InterruptedRunError: `stop` was asked.
+    """
+    options = options or Options()
+    observer = observer or SilentObserver()
+    parse_accepted(options.accept_loss)
+    Selection.parse(options.where)
+    async with (
+        open_end(source, Role.SOURCE, config=config, state_dir=state_dir, observer=observer) as read,
+        open_end(
+            target,
+            Role.TARGET,
+            config=config,
+            state_dir=state_dir,
+            observer=observer,
+            wait_ready=options.wait_ready,
+        ) as write,
+    ):
+        found = await assess(read, write, options=options, observer=observer, stop=stop)
+        return draw(read, write, options=options, found=found)
+
+
+def draw(
+    source: OpenEnd, target: OpenEnd, *, options: Options, found: Assessment | None = None, job: str = ""
+) -> JobPlan:
+    """Write down what a move between two open connections is.
+
+    Args:
+        source: Where the records are.
+        target: Where they go.
+        options: Selection, consent and residue.
+        found: What a look at the records showed, where there was one.
+        job: The job's id, once there is one.
+    """
+    lines = found.report.dimensions if found else ()
+    people = read_identity(target.provider)
+    return JobPlan(
+        job=job,
+        created_at=format_time(SystemClock().now()),
+        source=PlanEnd.of(source.name, source.provider.store()),
+        target=PlanEnd.of(target.name, target.provider.store()),
+        where=str(Selection.parse(options.where)),
+        document_id=target.provider.config.document_id,
+        identity=people.digest if people else None,
+        decisions=target.provider.config.decisions(),
+        sample=options.sample,
+        accepted=options.accept_loss,
+        residue=options.residue,
+        losses=tuple(line for line in lines if line.records and line.verdict is not Verdict.KEPT),
+        report=found.report if found else None,
+        forecast=found.forecast if found else None,
+    )
+
+
+def read_plan(file: str | Path) -> JobPlan:
+    """Read a plan file.
+
+    Raises:
+        ConfigError: There is none, or it is damaged, edited, or of another version.
+    """
+    try:
+        return JobPlan.from_file(Path(file).read_bytes(), str(file))
+    except OSError as error:
+        raise ConfigError(f"the plan {file} cannot be read: {error.strerror}") from error
+
+
+def check_agreed(agreed: JobPlan) -> None:
+    """Make sure that every decision of a plan is taken and every loss accepted.
+
+    Raises:
+        DecisionRequiredError: Something is missing; the remedies name the flag or the line.
+    """
+    if agreed.report is not None:
+        keeps = agreed.residue != "off"
+        check_consent(agreed.report, parse_accepted(agreed.accepted), keeps_originals=keeps)
+
+
+def check_holds(agreed: JobPlan, now: JobPlan) -> None:
+    """Make sure that a plan is about the move that the open connections would make.
+
+    Raises:
+        FingerprintMismatchError: Another store, selection or key template.
+        DecisionRequiredError: The target's connection decides otherwise than when the plan was made.
+    """
+    agreed.check_same(now)
+    names = sorted(agreed.decisions.keys() | now.decisions.keys())
+    changed = [name for name in names if agreed.decisions.get(name) != now.decisions.get(name)]
+    if changed:
+        was = ", ".join(f"{name} = {agreed.decisions.get(name, 'unset')}" for name in changed)
+        raise DecisionRequiredError(
+            f"the plan was made while connection {agreed.target.connection} said {was}",
+            remedies=("make the plan anew with `memxfer plan`, or restore the connection",),
+        )
+
+
+def free_bytes(state_dir: str | Path) -> int:
+    """Return how many bytes are free where the jobs are, or will be."""
+    folder = Path(state_dir).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def check_room(agreed: JobPlan, state_dir: str | Path) -> None:
+    """Make sure that the originals a job keeps have room beside its ledger.
+
+    Raises:
+        ConfigError: They have not.
+    """
+    needed = agreed.forecast.originals_bytes if agreed.forecast else 0
+    free = free_bytes(state_dir)
+    if needed + _MARGIN > free:
+        raise ConfigError(
+            f"the originals that {agreed.target.connection} cannot hold need about {needed:,} bytes in "
+            f"{state_dir}, and {free:,} are free; free some, or name another folder with --state-dir"
+        )

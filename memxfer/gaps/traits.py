@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from operator import attrgetter, truth
+from operator import attrgetter, is_not, truth
 
 from memxfer.capabilities import Axis, Dimension
 from memxfer.gaps.dimensions import RULES, Rule, is_inactive
@@ -29,13 +29,16 @@ _ATTRIBUTES = {
 _CLOSER = (Dimension.KIND, Dimension.INACTIVE, Dimension.EXTENSIONS, Dimension.SCORES)
 """Their attributes are never empty, or several: `traits_of` looks at these by itself, in this order."""
 _AXES = tuple(Dimension(axis) for axis in Axis)
+"""These and the visibility are names, and an empty name is one too."""
 
 _BY_DIMENSION = {rule.dimension: rule for rule in RULES}
-_PLAIN = [rule for rule in RULES if rule.dimension not in (*_CLOSER, *_AXES)]
-_ORDER: tuple[Rule, ...] = (*_PLAIN, *(_BY_DIMENSION[dimension] for dimension in (*_AXES, *_CLOSER)))
+_PLAIN = [rule for rule in RULES if rule.dimension not in (*_CLOSER, *_AXES, Dimension.VISIBILITY)]
+_LAST = (*_AXES, Dimension.VISIBILITY, *_CLOSER)
+_ORDER: tuple[Rule, ...] = (*_PLAIN, *(_BY_DIMENSION[dimension] for dimension in _LAST))
 
 _plain_values = attrgetter(*(_ATTRIBUTES.get(rule.dimension, rule.dimension.value) for rule in _PLAIN))
 _axis_values = attrgetter(*(axis.value for axis in _AXES))
+_NOTHING = (None,) * len(_AXES)
 
 
 _last: tuple[MemoryRecord | None, Traits] = (None, ())
@@ -58,7 +61,8 @@ def _traits(record: MemoryRecord) -> Traits:
     scope = record.scope
     return (
         *map(truth, _plain_values(record)),
-        *map(truth, _axis_values(scope)),
+        *map(is_not, _axis_values(scope), _NOTHING),
+        record.visibility is not None,
         record.kind != "fact",
         (record.state is not _ACTIVE or record.superseded_by is not None) and is_inactive(record),
         bool(record.extensions or scope.extra),

@@ -17,13 +17,13 @@ from memxfer.errors import ConfigError, InterruptedRunError, MemxferError
 from memxfer.gaps import Census, End, EnvelopeBuilder, GapReport, build_report
 from memxfer.identity import IdentityMap
 from memxfer.ids import KeyTemplate
-from memxfer.migration.endpoints import OpenEnd, named, open_end
+from memxfer.migration.endpoints import OpenEnd, named, open_pair
 from memxfer.migration.meter import Meter
 from memxfer.migration.observer import Observer, Progress, SilentObserver
 from memxfer.migration.options import DEFAULT_STATE_DIR, Endpoint, Options, StopSignal
 from memxfer.migration.sampling import read_sample
 from memxfer.plan import Forecast, Forecaster
-from memxfer.spi import MemoryProvider, Role, Selection, SupportsCount, SupportsLookup
+from memxfer.spi import MemoryProvider, Selection, SupportsCount, SupportsLookup
 
 __all__ = ["Assessment", "assess", "build_pipeline", "diff", "read_identity"]
 
@@ -65,17 +65,14 @@ async def diff(
     """
     options = options or Options()
     observer = observer or SilentObserver()
-    async with (
-        open_end(source, Role.SOURCE, config=config, state_dir=state_dir, observer=observer) as read,
-        open_end(
-            target,
-            Role.TARGET,
-            config=config,
-            state_dir=state_dir,
-            observer=observer,
-            wait_ready=options.wait_ready,
-        ) as write,
-    ):
+    async with open_pair(
+        source,
+        target,
+        config=config,
+        state_dir=state_dir,
+        observer=observer,
+        wait_ready=options.wait_ready,
+    ) as (read, write):
         return (await assess(read, write, options=options, observer=observer, forecasts=False)).report
 
 

@@ -58,6 +58,35 @@ class Entrance:
 
 
 @asynccontextmanager
+async def open_pair(
+    source: Endpoint,
+    target: Endpoint,
+    *,
+    config: Config | None,
+    observer: Observer,
+    state_dir: str | Path = DEFAULT_STATE_DIR,
+    wait_ready: bool = False,
+) -> AsyncIterator[tuple[OpenEnd, OpenEnd]]:
+    """Open both ends of a move, the source first, and close them at the end of the block.
+
+    Raises:
+        ConfigError, ProviderError: As `open_end`.
+    """
+    async with (
+        open_end(source, Role.SOURCE, config=config, state_dir=state_dir, observer=observer) as read,
+        open_end(
+            target,
+            Role.TARGET,
+            config=config,
+            state_dir=state_dir,
+            observer=observer,
+            wait_ready=wait_ready,
+        ) as write,
+    ):
+        yield read, write
+
+
+@asynccontextmanager
 async def open_end(
     endpoint: Endpoint,
     role: Role,

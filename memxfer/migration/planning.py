@@ -9,12 +9,12 @@ from memxfer.config import Config
 from memxfer.errors import ConfigError, DecisionRequiredError
 from memxfer.gaps import Verdict, check_consent, parse_accepted
 from memxfer.migration.assess import Assessment, assess, read_identity
-from memxfer.migration.endpoints import OpenEnd, open_end
+from memxfer.migration.endpoints import OpenEnd, open_pair
 from memxfer.migration.observer import Observer, SilentObserver
 from memxfer.migration.options import DEFAULT_STATE_DIR, Endpoint, Options, StopSignal
 from memxfer.models import format_time
 from memxfer.plan import JobPlan, PlanEnd
-from memxfer.spi import Role, Selection, SystemClock
+from memxfer.spi import Selection, SystemClock
 
 __all__ = ["check_agreed", "check_holds", "check_room", "draw", "free_bytes", "plan", "read_plan"]
 
@@ -57,17 +57,14 @@ async def plan(
     observer = observer or SilentObserver()
     parse_accepted(options.accept_loss)
     Selection.parse(options.where)
-    async with (
-        open_end(source, Role.SOURCE, config=config, state_dir=state_dir, observer=observer) as read,
-        open_end(
-            target,
-            Role.TARGET,
-            config=config,
-            state_dir=state_dir,
-            observer=observer,
-            wait_ready=options.wait_ready,
-        ) as write,
-    ):
+    async with open_pair(
+        source,
+        target,
+        config=config,
+        state_dir=state_dir,
+        observer=observer,
+        wait_ready=options.wait_ready,
+    ) as (read, write):
         found = await assess(read, write, options=options, observer=observer, stop=stop)
         return draw(read, write, options=options, found=found)
 

@@ -21,7 +21,7 @@ from memxfer.ids import job_id
 from memxfer.ledger import Change, JobFolder, Ledger, StateFolder
 from memxfer.ledger.states import RESIDUE_LINES
 from memxfer.migration.assess import assess, build_pipeline
-from memxfer.migration.endpoints import OpenEnd, open_end
+from memxfer.migration.endpoints import OpenEnd, open_pair
 from memxfer.migration.meter import Meter
 from memxfer.migration.observer import Observer, Progress, SilentObserver
 from memxfer.migration.options import DEFAULT_STATE_DIR, Endpoint, Options, StopSignal
@@ -30,7 +30,7 @@ from memxfer.migration.planning import check_agreed, check_holds, check_room, dr
 from memxfer.migration.residue import chosen_originals, finish_residue, residue_of
 from memxfer.migration.results import JobResult, JobStatus
 from memxfer.plan import JobPlan, PlanEnd
-from memxfer.spi import Role, Selection, SystemClock
+from memxfer.spi import Selection, SystemClock
 
 __all__ = ["DEFAULT_STATE_DIR", "migrate", "resume"]
 
@@ -51,9 +51,8 @@ async def migrate(
 ) -> JobResult:
     """Move the records of one backend to another.
 
-    The source is read once to count what would be lost, unless a plan has done so before; nothing is
-    written unless that was agreed to. Then the records are moved. A move that stops early keeps its
-    place: `resume` it.
+    The source is read once to count what would be lost, unless a plan has done so; nothing is written
+    unless that was agreed to. A move that stops early keeps its place: `resume` it.
 
     Args:
         source: Where the records are; default: the plan's connection.
@@ -78,22 +77,16 @@ async def migrate(
     options = _agreed_options(plan, options or Options())
     observer = observer or SilentObserver()
     source, target = source or _end_of(plan, "source"), target or _end_of(plan, "target")
-    parse_accepted(options.accept_loss)
-    Selection.parse(options.where)
     folders = StateFolder(state_dir)
-    if job is not None and folders.has(job):
-        raise ConfigError(f"job {job!r} is there already; `memxfer resume {job}` goes on with it")
-    async with (
-        open_end(source, Role.SOURCE, config=config, state_dir=state_dir, observer=observer) as read,
-        open_end(
-            target,
-            Role.TARGET,
-            config=config,
-            state_dir=state_dir,
-            observer=observer,
-            wait_ready=options.wait_ready,
-        ) as write,
-    ):
+    _check_words(options, folders, job)
+    async with open_pair(
+        source,
+        target,
+        config=config,
+        state_dir=state_dir,
+        observer=observer,
+        wait_ready=options.wait_ready,
+    ) as (read, write):
         if plan is None:
             found = await assess(read, write, options=options, observer=observer, stop=stop)
             plan = draw(read, write, options=options, found=found)
@@ -102,16 +95,39 @@ async def migrate(
             plan = plan.with_consent(options.accept_loss)
         check_agreed(plan)
         check_room(plan, state_dir)
-        name = job or job_id(
-            read.name, write.name, at=SystemClock().now(), token=lambda: secrets.token_hex(2)
-        )
-        plan = plan.model_copy(update={"job": name})
-        if options.dry_run:
-            return JobResult(job=name, status=JobStatus.COMPLETED, losses=plan.losses, message=_DRY_RUN)
-        folder = folders.create(name)
-        with folder.lock():
-            folder.write_plan(plan.model_dump_json(indent=2))
-            return await _run(folder, plan, read, write, options=options, observer=observer, stop=stop)
+        plan = plan.model_copy(update={"job": job or _new_name(read, write)})
+        return await _start(folders, plan, read, write, options=options, observer=observer, stop=stop)
+
+
+async def _start(
+    folders: StateFolder,
+    plan: JobPlan,
+    source: OpenEnd,
+    target: OpenEnd,
+    *,
+    options: Options,
+    observer: Observer,
+    stop: StopSignal | None,
+) -> JobResult:
+    """Make the job's folder and run it, unless this is a rehearsal."""
+    if options.dry_run:
+        return JobResult(job=plan.job, status=JobStatus.COMPLETED, losses=plan.losses, message=_DRY_RUN)
+    folder = folders.create(plan.job)
+    with folder.lock():
+        folder.write_plan(plan.model_dump_json(indent=2))
+        return await _run(folder, plan, source, target, options=options, observer=observer, stop=stop)
+
+
+def _check_words(options: Options, folders: StateFolder, job: str | None) -> None:
+    """Refuse what is wrong with the words of a call before anything is opened."""
+    parse_accepted(options.accept_loss)
+    Selection.parse(options.where)
+    if job is not None and folders.has(job):
+        raise ConfigError(f"job {job!r} is there already; `memxfer resume {job}` goes on with it")
+
+
+def _new_name(source: OpenEnd, target: OpenEnd) -> str:
+    return job_id(source.name, target.name, at=SystemClock().now(), token=lambda: secrets.token_hex(2))
 
 
 def _agreed_options(plan: JobPlan | None, options: Options) -> Options:
@@ -174,23 +190,14 @@ async def resume(
         options = replace(
             options or Options(), where=plan.where or None, sample=plan.sample, residue=plan.residue
         )
-        async with (
-            open_end(
-                source or plan.source.connection,
-                Role.SOURCE,
-                config=config,
-                state_dir=state_dir,
-                observer=observer,
-            ) as read,
-            open_end(
-                target or plan.target.connection,
-                Role.TARGET,
-                config=config,
-                state_dir=state_dir,
-                observer=observer,
-                wait_ready=options.wait_ready,
-            ) as write,
-        ):
+        async with open_pair(
+            source or plan.source.connection,
+            target or plan.target.connection,
+            config=config,
+            state_dir=state_dir,
+            observer=observer,
+            wait_ready=options.wait_ready,
+        ) as (read, write):
             plan.check_same(draw(read, write, options=options, job=job))
             return await _run(folder, plan, read, write, options=options, observer=observer, stop=stop)
 

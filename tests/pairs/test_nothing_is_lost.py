@@ -62,7 +62,7 @@ texts = st.text(max_size=12)
 names = st.text("abc", min_size=1, max_size=3)
 moments = st.datetimes(datetime(1990, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - bounds
 loose = st.dictionaries(names, st.none() | st.booleans() | st.integers() | st.floats() | texts, max_size=2)
-maybe = st.none() | names
+maybe = st.none() | st.text("abc", max_size=2)
 records = st.builds(
     MemoryRecord,
     id=st.uuids().map(str),

@@ -83,7 +83,6 @@ def migrate(
 ) -> int:
     """Copy the records of one connection into another. The source is only read."""
     from memxfer import migration
-    from memxfer.cli.running import run, stops_on_signals, watching
 
     options = migration.Options(
         where=where,
@@ -99,13 +98,29 @@ def migrate(
     agreed = _read_plan(plan, source, target, options)
     if not (dry_run or yes) and has_terminal():
         agreed = _agree(session, source, target, options=options, made=agreed)
+    result = _move(session, source, target, plan=agreed, job=job, options=options)
+    return _show_rehearsal(session, result) if dry_run else show_result(session, result)
+
+
+def _move(
+    session: Session,
+    source: str | None,
+    target: str | None,
+    *,
+    plan: JobPlan | None,
+    job: str | None,
+    options: Options,
+) -> JobResult:
+    from memxfer import migration
+    from memxfer.cli.running import run, stops_on_signals, watching
+
     stop = migration.StopSignal()
     with watching(session) as view, stops_on_signals(stop, lambda text: view.notice("info", text)):
-        result = run(
+        return run(
             migration.migrate(
                 source,
                 target,
-                plan=agreed,
+                plan=plan,
                 config=config_of(session),
                 state_dir=session.state_dir,
                 job=job,
@@ -114,7 +129,6 @@ def migrate(
                 stop=stop,
             )
         )
-    return _show_rehearsal(session, result) if dry_run else show_result(session, result)
 
 
 def _read_plan(file: Path | None, source: str | None, target: str | None, options: Options) -> JobPlan | None:

@@ -339,7 +339,15 @@ def test_without_a_residue_nothing_is_said_to_keep_the_originals():
 # -- traits -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("one", [BARE, FULL, record(scope=Scope(extra={"org": "x"}), superseded_by="r9")])
+@pytest.mark.parametrize(
+    "one",
+    [
+        BARE,
+        FULL,
+        record(scope=Scope(extra={"org": "x"}), superseded_by="r9"),
+        record(scope=Scope(user="", tenant=""), visibility="", importance=0.0),
+    ],
+)
 def test_traits_say_what_the_rules_find_when_they_look(one):
     from memxfer.gaps import RULES
 

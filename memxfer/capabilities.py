@@ -158,6 +158,11 @@ class Paging(_Model):
     max_page: int = 100
     cursors_expire: bool = False
 
+    @property
+    def is_stable(self) -> bool:
+        """Whether rows keep their place in a listing while others come and go."""
+        return self.style == "keyset" or (self.insert_safe and self.delete_safe)
+
 
 class Writing(_Model):
     """How the backend takes documents."""

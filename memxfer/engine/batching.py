@@ -295,6 +295,11 @@ class Batcher:
         return self._settings.sample is not None and self._taken >= self._settings.sample
 
     @property
+    def taken(self) -> int:
+        """Records the job has taken up so far, earlier runs included."""
+        return self._taken
+
+    @property
     def is_full(self) -> bool:
         """Whether a sample has all its records, and nothing an earlier run left is still to be met."""
         return self._has_enough and self._doubts <= 0

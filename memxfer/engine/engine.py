@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -29,6 +29,8 @@ from memxfer.spi import Clock, MemoryProvider, Partition, SupportsCount
 __all__ = ["Engine", "Snapshot"]
 
 _COUNT_BEFORE = "source_count"
+_MOST_SWEEPS = 2
+_SWEPT = "swept"
 _TELLING_TWINS = (ClientKey.NONE, ClientKey.APPEND, ClientKey.REJECT)
 """These keep both documents, or refuse the second one by name."""
 _COLLISION = Problem(
@@ -108,6 +110,7 @@ class Engine:
             listers=settings.listers,
             keeps_encoded=residue is not None,
         )
+        self._walked: list[WalkSlice] = []
         self._phase = "move"
         self._total: int | None = None
         self.is_short = False
@@ -191,8 +194,41 @@ class Engine:
                 restart=self._restart,
                 until=lambda: self._batcher.is_full,
             )
+            await self._sweep()
         finally:
             self._batcher.close()
+
+    async def _sweep(self) -> None:
+        """Where rows move while they are listed, list again: what was missed is met now."""
+        if not self._needs_sweep:
+            return
+        for _ in range(_MOST_SWEEPS):
+            items = [item for item in self._walked if item.partition.name not in self._listing.aborted]
+            await self._drained(items)
+            before = self._batcher.taken
+            await self._listing.run(self._again(items), self._batcher.deliver, restart=self._restart)
+            await self._drained(items)
+            if self._batcher.taken == before:
+                break
+        change = Change()
+        self._ledger.set_meta(change, _SWEPT, "yes")
+        self._ledger.commit(change).add_done_callback(consume)
+
+    @property
+    def _needs_sweep(self) -> bool:
+        """Whether rows may have been missed; a job is swept once, also if it died before or in it."""
+        is_sample = self._settings.sample is not None
+        return not (self._listing.is_stable or is_sample or self._ledger.meta(_SWEPT))
+
+    async def _again(self, items: Sequence[WalkSlice]) -> AsyncIterator[WalkSlice]:
+        for item in items:
+            await self._restart(item)
+            item.cursor, item.is_done = None, False
+            yield item
+
+    async def _drained(self, items: Sequence[WalkSlice]) -> None:
+        while not all(item.walk is None or item.walk.is_drained for item in items):
+            await self._control.sleep(self._settings.restart_tick)
 
     async def _batch(self) -> None:
         if not await self._guarded(self._batcher.run()):
@@ -222,6 +258,7 @@ class Engine:
     async def _slices(self) -> AsyncIterator[WalkSlice]:
         """Give the partitions that are not done: new ones are noted, known ones go on at their mark."""
         known = self._ledger.partitions()
+        needs_sweep = self._needs_sweep
         doubts = self._ledger.after_watermarks()
         async for partition in self._listing.partitions():
             name = sanitise_text(partition.name)[0]
@@ -232,6 +269,8 @@ class Engine:
                 self._ledger.commit(change).add_done_callback(consume)
             if not row.is_done:
                 yield self._slice(partition, row, doubts.pop(row.id, {}))
+            elif needs_sweep:
+                self._walked.append(WalkSlice(partition, walk=PartitionWalk(row, {})))
         for row in known.values():
             if not row.is_done:
                 self._listing.aborted[row.name] = "the source no longer has this partition"
@@ -240,14 +279,15 @@ class Engine:
         if not self._listing.is_stable and row.cursor is not None:
             # Rows from before the cursor may have moved behind it.
             doubts = self._ledger.all_of(row.id)
-        return WalkSlice(partition, row.cursor, walk=PartitionWalk(row, doubts))
+        item = WalkSlice(partition, row.cursor, walk=PartitionWalk(row, doubts))
+        self._walked.append(item)
+        return item
 
     async def _restart(self, item: WalkSlice) -> None:
         """A cursor died: once all that came so far is settled, match the second walk against the ledger."""
         walk = item.walk
         if walk is not None:
-            while not walk.is_drained:
-                await self._control.sleep(self._settings.restart_tick)
+            await self._drained([item])
             change = Change()
             walk.rewind(change)
             self._ledger.advance(change, walk.row)

@@ -157,7 +157,7 @@ class Listing:
         self._most = min(source.config.page_size or paging.max_page, paging.max_page)
         self._weight = float(_FIRST_GUESS) / _FIRST_PAGE
         self._active = 0
-        self.is_stable = paging.style == "keyset" or (paging.insert_safe and paging.delete_safe)
+        self.is_stable = paging.is_stable
         self._remembers_all = paging.cursors_expire or not self.is_stable
         self._is_enough: Callable[[], bool] = lambda: False
         self.aborted: dict[str, str] = {}

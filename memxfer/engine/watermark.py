@@ -90,7 +90,7 @@ class PartitionWalk:
     def rewind(self, change: Change) -> None:
         """Go back to the start: rows that never become records will be counted anew."""
         change.counts.subtract({IGNORED: self.row.ignored, FILTERED: self.row.filtered})
-        self.row.cursor, self.row.mark, self._reached = None, 0, 0
+        self.row.cursor, self.row.mark, self._reached, self.row.is_done = None, 0, 0, False
         self.row.ignored = self.row.filtered = 0
 
     def restart(self, known: dict[str, InDoubt]) -> None:

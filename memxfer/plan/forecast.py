@@ -118,7 +118,7 @@ class Forecaster:
         rejected.update({code: tally.records for (_, code), tally in census.undecided.items()})
         rejected.update({"unreadable": census.unreadable.records} if census.unreadable.records else {})
         polled = isinstance(self._target, SupportsIngestStatus)
-        requests = (self._pages, self._batches.count, census.documents if polled else 0)
+        requests = (self._reads(), self._batches.count, census.documents if polled else 0)
         price = self._target.config.unit_price
         return Forecast(
             listed=census.scanned + census.unreadable.records,
@@ -143,6 +143,11 @@ class Forecaster:
         if self._residue == "lossy":
             return not self._fidelity.is_whole(record, prepared)
         return self._residue == "full"
+
+    def _reads(self) -> int:
+        """Return the pages of a walk, and of one sweep after it where rows move while they are listed."""
+        paging = self._source.capabilities().paging
+        return self._pages if paging is None or paging.is_stable else 2 * self._pages
 
     def _seconds(self, reads: int, writes: int) -> float | None:
         times = [

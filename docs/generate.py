@@ -28,9 +28,11 @@ _REGION = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- /generated -->)
 # Enough to build each provider: capabilities are declared, so nothing is opened.
 _BLOCKS: dict[str, dict[str, Any]] = {
     "archive": {"path": "backup"},
+    "mem0": {"api_key": "key"},
     "mem0-oss": {"memory": {}},
     "memory": {},
     "synap": {"api_key": "key"},
+    "zep": {"api_key": "key"},
 }
 _OF_ALL = {parameter.name for parameter in GLOBAL_OPTIONS}
 

@@ -176,6 +176,8 @@ class Writing(_Model):
     reports_ids: bool = True
     backdates: Literal["none", "day", "second", "millisecond", "microsecond"] = "none"
     rollback: Literal["none", "id", "tag", "scope"] = "none"
+    merges_repeats: bool = False
+    """Documents of one owner with the same text become one."""
     ordered: bool = False
     """Documents of one owner must arrive in time order."""
 

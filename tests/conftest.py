@@ -5,7 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 
+from hypothesis import HealthCheck, settings
+
 # mem0 reads both when it is first imported, whichever test comes first: without them it phones home
 # and locks a folder of its own in the home folder, which makes stores of other tests fail.
 os.environ["MEM0_TELEMETRY"] = "False"
 os.environ.setdefault("MEM0_DIR", tempfile.mkdtemp(prefix="memxfer-mem0-"))
+
+# How fast examples are made says something about the machine, and nothing about what is tested.
+settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-machine")

@@ -88,7 +88,7 @@ def _settings(kind: type[Emulator[Any]], wishes: Wishes) -> Any:
 def _announce(session: Session, provider: str, emulator: Emulator[Any], line: str) -> None:
     found = re.search(r"https?://[^\s,;)]+", line)
     address = found.group() if found else ""
-    key = _key(emulator)
+    key = emulator.api_key
     if session.as_json:
         write_json({"provider": provider, "base_url": address, "api_key": key})
     else:
@@ -96,11 +96,8 @@ def _announce(session: Session, provider: str, emulator: Emulator[Any], line: st
     sys.stdout.flush()
 
 
-def _key(emulator: Emulator[Any]) -> str:
-    """Return the key that the emulator was started with; its settings list those it takes."""
-    keys = getattr(emulator.settings, "keys", ())
-    return str(keys[0].key) if keys else ""
-
-
 def _block(provider: str, address: str, key: str) -> str:
-    return f'[connections.new]\nprovider = "{provider}"\napi_key = "{key}"\nbase_url = "{address}"\n'
+    from memxfer import registry
+
+    name = "new" if registry.provider_class(provider).is_target() else "old"
+    return f'[connections.{name}]\nprovider = "{provider}"\napi_key = "{key}"\nbase_url = "{address}"\n'

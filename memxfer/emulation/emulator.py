@@ -106,6 +106,11 @@ class Emulator(ABC, Generic[SettingsT]):
         )
 
     @property
+    def api_key(self) -> str:
+        """A key that it takes now; empty where it takes any."""
+        return ""
+
+    @property
     def label(self) -> str:
         """Value of the `X-Emulator` header that every answer carries."""
         return f"memxfer {self.name} emulator, built from public documentation"

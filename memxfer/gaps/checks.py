@@ -15,7 +15,7 @@ from memxfer.capabilities import Capabilities, Dimension, Level
 from memxfer.gaps.report import Verdict
 from memxfer.models import MemoryRecord
 
-__all__ = ["CHECKS", "Check", "Outlook", "checks_for"]
+__all__ = ["CHECKS", "Check", "Outlook", "checks_for", "is_finer"]
 
 _ODDLY_OLD = 1970
 _SLACK = timedelta(days=1)
@@ -85,12 +85,13 @@ def _is_oddly_dated(record: MemoryRecord, outlook: Outlook) -> bool:
     return any(at.year < _ODDLY_OLD or at > latest for at in _times(record) if at is not record.occurred_at)
 
 
-def _is_finer(record: MemoryRecord, outlook: Outlook) -> bool:
+def is_finer(record: MemoryRecord, step: str) -> bool:
+    """Tell whether a record's creation time is cut by a target that keeps whole `step`s."""
     at = record.created_at
-    if at is None:
+    if at is None or step not in _FINENESS:
         return False
     of_day = ((at.hour * 60 + at.minute) * 60 + at.second) * 1_000_000 + at.microsecond
-    return bool(of_day % _FINENESS[_step(outlook)])
+    return bool(of_day % _FINENESS[step])
 
 
 def _step(outlook: Outlook) -> str:
@@ -147,7 +148,7 @@ CHECKS: tuple[Check, ...] = (
         "precision",
         Dimension.CREATED_AT,
         lambda outlook: _step(outlook) in _FINENESS and _write(Dimension.CREATED_AT)(outlook) is Level.NATIVE,
-        _is_finer,
+        lambda record, outlook: is_finer(record, _step(outlook)),
         Verdict.APPROXIMATED,
         "have a creation time finer than {target} keeps",
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from memxfer.capabilities import Capabilities, Dimension, Level
+from memxfer.gaps.checks import is_finer
 from memxfer.gaps.dimensions import foreign_extensions
 from memxfer.gaps.traits import MOST_KINDS, Traits, rules_in, traits_of
 from memxfer.models import MemoryRecord
@@ -23,6 +24,7 @@ class Fidelity:
     def __init__(self, capabilities: Capabilities) -> None:
         self._capabilities = capabilities
         self._own_fields = capabilities.own_fields()
+        self._step = capabilities.writing.backdates if capabilities.writing else "none"
         self._known: dict[Traits, frozenset[Dimension]] = {}
 
     def is_whole(self, record: MemoryRecord, prepared: Prepared) -> bool:
@@ -34,8 +36,8 @@ class Fidelity:
         if altered is None:
             altered = self._altered(traits)
         if altered == _EXTENSIONS_ALONE and self._own_fields:
-            return not foreign_extensions(record, self._own_fields)
-        return not altered
+            altered = frozenset() if not foreign_extensions(record, self._own_fields) else altered
+        return not altered and not is_finer(record, self._step)
 
     def _altered(self, traits: Traits) -> frozenset[Dimension]:
         """Return the dimensions that a record of these traits does not keep as they are."""

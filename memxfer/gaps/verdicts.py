@@ -25,6 +25,7 @@ _BY_LEVEL = {
 }
 _GROUPS = list(DimensionGroup)
 _GROUP_OF = {rule.dimension: rule.group for rule in RULES}
+_ALTERING = (Verdict.APPROXIMATED, Verdict.ENVELOPED, Verdict.LOST)
 _OUR_CHANGES = {
     IDENTITY_MAPPED: DocumentChange(
         dimension=Dimension.USER, text="get another owner in {target}, as the identity file says"
@@ -147,7 +148,8 @@ class _Builder:
         """Give them, in no order."""
         carried = self._census.carried()
         changes = list(self._changes())
-        altered = {line.dimension for line in changes}
+        checks = list(self._checks())
+        altered = {line.dimension for line in (*changes, *checks) if line.verdict in _ALTERING}
         for rule in RULES:
             line = self._dimension(rule, self._tally(rule, carried.get(rule.dimension, Tally())))
             # What is kept but for some records is told by the line about those.
@@ -155,7 +157,7 @@ class _Builder:
                 yield line
         yield from changes
         yield from self._fields()
-        yield from self._checks()
+        yield from checks
         yield from self._undecided()
         yield from self._refused()
         yield from self._crossings()
@@ -309,9 +311,12 @@ class _Builder:
         writing = self._target.capabilities.writing
         if not repeats.records or writing is None or not writing.verbatim:
             return self._crossing(Concern.DUPLICATES, repeats)
-        text = "repeat a text that their owner has already; {target} stores each"
+        verdict, fate = Verdict.KEPT, "stores each"
+        if writing.merges_repeats:
+            verdict, fate = Verdict.APPROXIMATED, "keeps one of them, under the metadata of the first"
+        text = f"repeat a text that their owner has already; {{target}} {fate}"
         tally = Tally(repeats.records, list(repeats.samples))
-        return self._counted(Concern.DUPLICATES, Verdict.KEPT, tally, text, group=DimensionGroup.CONTENT)
+        return self._counted(Concern.DUPLICATES, verdict, tally, text, group=DimensionGroup.CONTENT)
 
     def _crossing(self, finding: Concern, crossing: Crossing, *, blocking: bool = False) -> GapLine:
         words = _CROSSINGS[finding]

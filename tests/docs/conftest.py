@@ -20,7 +20,12 @@ from memxfer.emulation import serve_in_thread
 
 ROOT = Path(__file__).parents[2]
 PORT = "8090"
-KEY = "synap_emulator_key"
+OTHER_PORT = "8091"
+KEYS = {
+    "MEM0_API_KEY": "mem0_emulator_key",
+    "SYNAP_API_KEY": "synap_emulator_key",
+    "ZEP_API_KEY": "zep_emulator_key",
+}
 CONFIG = f"""
 [connections.old]
 provider = "mem0-oss"
@@ -104,12 +109,13 @@ class Reader:
     folder: Path
     variables: dict[str, str]
     port: int
+    other_port: int
     background: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def follow(self, snippet: Snippet) -> None:
         if not snippet.is_run:
             return
-        text = snippet.text.replace(PORT, str(self.port))
+        text = snippet.text.replace(PORT, str(self.port)).replace(OTHER_PORT, str(self.other_port))
         if snippet.title:
             (self.folder / snippet.title).write_text(text, encoding="utf-8")
         if snippet.note == "background":
@@ -169,7 +175,9 @@ def read_page(tmp_path, request) -> Iterator:
 
         def prepare(page: str) -> Reader:
             words = stage_words(page) or []
-            reader = Reader(_folder(tmp_path, words, request), _variables(tmp_path), _free_port())
+            reader = Reader(
+                _folder(tmp_path, words, request), _variables(tmp_path), _free_port(), _free_port()
+            )
             open_things.callback(reader.close)
             if "emulator" in words:
                 open_things.enter_context(_emulator(reader.port))
@@ -204,7 +212,7 @@ def _variables(tmp_path: Path) -> dict[str, str]:
     paths = os.pathsep.join(filter(None, (str(tmp_path / "here"), os.environ.get("PYTHONPATH"))))
     search = os.pathsep.join((str(programs), os.environ["PATH"]))
     inherited = {name: value for name, value in os.environ.items() if name != "MEMXFER_CONFIG"}
-    return {**inherited, **more, "PATH": search, "PYTHONPATH": paths, "SYNAP_API_KEY": KEY}
+    return {**inherited, **more, "PATH": search, "PYTHONPATH": paths, **KEYS}
 
 
 def _free_port() -> int:

@@ -4,7 +4,7 @@ import contextlib
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,25 @@ from memxfer.models import MemoryRecord, sanitise_record
 from memxfer.spi import Dimension, MemoryProvider, SystemClock
 from memxfer_archive import ArchiveConfig, ArchiveProvider
 from memxfer_mem0 import Mem0OssConfig, Mem0OssProvider
+from memxfer_mem0_platform import Mem0PlatformConfig, Mem0PlatformProvider
+from memxfer_mem0_platform.emulator import EMULATOR_API_KEY as MEM0_KEY
+from memxfer_mem0_platform.emulator import Mem0PlatformEmulator
+from memxfer_mem0_platform.emulator.rows import Memory
 from memxfer_memory import MemoryConfig, MemoryReferenceProvider, MemoryStore
 from memxfer_synap import SynapConfig, SynapProvider
 from memxfer_synap.emulator import EMULATOR_API_KEY, SynapEmulator, SynapSettings
-from tests.pairs.population import NOW
+from memxfer_zep import ZepConfig, ZepProvider
+from memxfer_zep.emulator import EMULATOR_API_KEY as ZEP_KEY
+from memxfer_zep.emulator import ZepEmulator
+from tests.pairs.population import BORN, NOW
 
-SOURCES = ("archive", "mem0-oss", "memory")
-TARGETS = ("archive", "mem0-oss", "memory", "synap")
+SOURCES = ("archive", "mem0", "mem0-oss", "memory", "zep")
+TARGETS = ("archive", "mem0", "mem0-oss", "memory", "synap")
 PAIRS = [(source, target) for source in SOURCES for target in TARGETS]
 
 DECIDED: Mapping[str, Mapping[str, Any]] = {
     "archive": {},
+    "mem0": {"unscoped": "skip", "undated": "skip", "widening": "allow"},
     "mem0-oss": {"unscoped": "skip", "widening": "allow"},
     "memory": {
         "unscoped": "skip",
@@ -58,11 +66,15 @@ class Pairs:
 
     Attributes:
         folder: Where their files are.
-        synap: Address of the emulator.
+        emulators: Closes what was started.
     """
 
     folder: Path
-    synap: str
+    emulators: contextlib.ExitStack
+
+    def _serve(self, emulator: Any) -> Any:
+        self.emulators.enter_context(contextlib.closing(emulator))
+        return self.emulators.enter_context(serve_in_thread(emulator))
 
     async def source(self, name: str, records: list[MemoryRecord]) -> MemoryProvider[Any]:
         """Return a provider of this name over a store that holds `records`, as far as it can."""
@@ -113,7 +125,7 @@ class Pairs:
     def _empty_mem0_oss(self, **settings: Any) -> Mem0OssProvider:
         return self._mem0("empty", **settings)
 
-    def mem0_app(self, config_file: Path) -> Mem0OssProvider:
+    def mem0_oss_app(self, config_file: Path) -> Mem0OssProvider:
         """Return a provider over the store of an app."""
         config = Mem0OssConfig(provider="mem0-oss", config_file=config_file)
         return Mem0OssProvider(config, clock=StoppedClock())
@@ -134,6 +146,75 @@ class Pairs:
         block = {"provider": "mem0-oss", "memory": memory, "embedder": "local", **settings}
         return Mem0OssProvider(Mem0OssConfig.model_validate(block), clock=StoppedClock())
 
+    # -- mem0 ---------------------------------------------------------------------------------
+
+    async def _fill_mem0(self, records: list[MemoryRecord]) -> Mem0PlatformProvider:
+        server = self._serve(Mem0PlatformEmulator())
+        await migration.migrate(
+            await self._fill_memory(records),
+            self._platform(server.base_url, **DECIDED["mem0"]),
+            state_dir=self.folder / "filling",
+            options=migration.Options(accept_loss=("all",), residue="off"),
+        )
+        return self._platform(server.base_url)
+
+    def mem0_app(self) -> Mem0PlatformProvider:
+        """Return a provider over a project that an app filled."""
+        server = self._serve(Mem0PlatformEmulator())
+        for number in range(40):
+            born = BORN + timedelta(hours=number)
+            server.emulator.put(
+                Memory(
+                    id="",
+                    text=f"Ann likes tea number {number}.",
+                    scope=({"user_id": "ann"}, {"agent_id": "helper"}, {"user_id": "bob", "run_id": "s"})[
+                        number % 3
+                    ],
+                    created_at=born,
+                    updated_at=born + timedelta(minutes=number % 2),
+                    metadata={"topic": "tea"} if number % 4 else None,
+                    categories=["food"] if number % 5 == 0 else None,
+                    expiration_date="2026-01-01" if number == 7 else None,
+                    replaced_by="another" if number == 8 else None,
+                    merged=number == 9,
+                    synthesized=number == 10,
+                )
+            )
+        return self._platform(server.base_url)
+
+    def _empty_mem0(self, **settings: Any) -> Mem0PlatformProvider:
+        return self._platform(self._serve(Mem0PlatformEmulator()).base_url, **settings)
+
+    def _platform(self, url: str, **settings: Any) -> Mem0PlatformProvider:
+        config = {"provider": "mem0", "api_key": MEM0_KEY, "base_url": url, **settings}
+        return Mem0PlatformProvider(Mem0PlatformConfig.model_validate(config), clock=StoppedClock())
+
+    # -- zep ----------------------------------------------------------------------------------
+
+    async def _fill_zep(self, records: list[MemoryRecord]) -> ZepProvider:
+        """Return a project with as many facts as there are records, a tenth of them ended."""
+        server = self._serve(ZepEmulator())
+        emulator = server.emulator
+        graphs = []
+        for name in ("ann@example.org", "a/b", None):
+            [user] = emulator.seed("user", {"user_id": name} if name else {})
+            graphs.append(emulator.store.get(ZEP_KEY, "user", user)["graph_uuid"])
+        graphs.extend(emulator.seed("graph", {"graph_id": "kb"}))
+        for number in range(len(records)):
+            ended = {"invalid_at": "2026-06-01T00:00:00Z", "expired_at": "2026-06-02T00:00:00.000001Z"}
+            fact = {
+                "fact": f"fact number {number}",
+                "graph_uuid": graphs[number % 4],
+                "name": "LIKES",
+                "source_node_name": "ann",
+                "target_node_name": "tea",
+                "valid_at": "2026-01-01T00:00:00Z",
+                "attributes": {"topic": "tea"} if number % 2 else {},
+            }
+            emulator.seed("edge", {**fact, **(ended if number % 10 == 0 else {})})
+        config = ZepConfig(provider="zep", api_key=ZEP_KEY, base_url=server.base_url)
+        return ZepProvider(config, clock=StoppedClock())
+
     # -- synap --------------------------------------------------------------------------------
 
     def _empty_synap(self, **settings: Any) -> SynapProvider:
@@ -141,7 +222,7 @@ class Pairs:
             {
                 "provider": "synap",
                 "api_key": EMULATOR_API_KEY,
-                "base_url": self.synap,
+                "base_url": self._serve(SynapEmulator(SynapSettings())).base_url,
                 "customer_id": "acme",
                 "transport": "http",
                 **settings,
@@ -158,14 +239,10 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 def pairs(tmp_path: Path) -> Iterator[Pairs]:
-    """Stores of one test, and an emulator of Synap."""
-    with (
-        contextlib.closing(SynapEmulator(SynapSettings())) as emulator,
-        serve_in_thread(emulator) as server,
-        warnings.catch_warnings(),
-    ):
+    """Stores of one test, with the emulators that they need."""
+    with contextlib.ExitStack() as emulators, warnings.catch_warnings():
         for module in ("importlib", "mem0", "qdrant_client"):
             warnings.filterwarnings("ignore", category=DeprecationWarning, module=rf"{module}(\.|$)")
-        yield Pairs(tmp_path, server.base_url)
+        yield Pairs(tmp_path, emulators)
     for name in ("full", "empty"):
         MemoryStore.forget(name)

@@ -22,7 +22,9 @@ async def sample(pairs, name):
     """Return a source whose records its own kind of app wrote."""
     if name == "mem0-oss":
         config = write_sample_store(pairs.folder / "app", count=200)
-        return pairs.mem0_app(config)
+        return pairs.mem0_oss_app(config)
+    if name == "mem0":
+        return pairs.mem0_app()
     return await pairs.source(name, list(population(100)))
 
 

@@ -403,3 +403,20 @@ def test_rows_that_a_source_counts_and_does_not_give_are_told():
 
     assert (found.verdict, found.records) == (Verdict.AT_RISK, 9)
     assert found.consequence == "old says it holds 9 more rows than it gave; they would not be moved."
+
+
+def test_a_time_that_the_target_cuts_keeps_a_record_from_being_whole():
+    target = able().model_copy(update={"writing": Writing(client_key=ClientKey.UPSERT, backdates="second")})
+    fidelity = Fidelity(target)
+
+    assert fidelity.is_whole(record(created_at=NOW), document())
+    assert not fidelity.is_whole(record(created_at=NOW + timedelta(microseconds=1)), document())
+
+
+def test_equal_texts_that_the_target_merges_are_approximated():
+    merging = Writing(client_key=ClientKey.NONE, merges_repeats=True, backdates="microsecond")
+    target = able().model_copy(update={"writing": merging})
+
+    (found,) = lines(scan(record(1, content="x"), record(2, content="x"), target=target), Concern.DUPLICATES)
+
+    assert (found.verdict, found.records) == (Verdict.APPROXIMATED, 1)

@@ -72,6 +72,11 @@ class SynapEmulator(Emulator[SynapSettings]):
         if before is None or before.not_ready_seconds != settings.not_ready_seconds:
             self._ready_at = self.clock() + settings.not_ready_seconds
 
+    @property
+    def api_key(self) -> str:
+        """The first key of the settings."""
+        return self.settings.keys[0].key if self.settings.keys else ""
+
     def endpoints(self) -> Sequence[Endpoint]:
         """Return Synap's routes."""
         groups = (

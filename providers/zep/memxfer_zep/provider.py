@@ -1,0 +1,188 @@
+"""Zep Cloud as a source."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from memxfer.spi import (
+    BackendInfo,
+    Capabilities,
+    ConfigError,
+    MemoryProvider,
+    MemoryRecord,
+    Partition,
+    ProviderError,
+    RawPage,
+    RecordError,
+    Role,
+    StoreIdentity,
+)
+from memxfer_zep.capabilities import capabilities_of
+from memxfer_zep.config import NAME, ZepConfig
+from memxfer_zep.mapping import Row, record_of
+from memxfer_zep.partitions import MAX_PAGE, Partitions, owner_of
+
+if TYPE_CHECKING:
+    from memxfer_zep.client import ZepClient
+
+__all__ = ["ZepProvider"]
+
+_log = logging.getLogger(__name__)
+
+_EPISODES_KEPT: Final = 10_000
+_ENDED_TOO: Final = (
+    "facts that have ended are moved too, marked as superseded; a target without validity takes them for "
+    "current: current_only = true leaves them out"
+)
+
+
+class ZepProvider(MemoryProvider[ZepConfig]):
+    """Reads one unit of a Zep project: its facts, episodes, messages or summaries.
+
+    A partition is a user's graph, a standalone graph or a thread, under the uuid that Zep gave it.
+    """
+
+    name: ClassVar[str] = NAME
+    summary: ClassVar[str] = "Zep Cloud (API v4): facts, episodes, messages or summaries; source only"
+    config_model = ZepConfig
+
+    _client: ZepClient | None = None
+    _partitions: Partitions | None = None
+    _namespace: str | None = None
+    _title: str = ""
+
+    # -- life ---------------------------------------------------------------------------------
+
+    async def _connect(self, role: Role) -> BackendInfo:
+        """Ask which project the key belongs to. Nothing is written."""
+        if self._client is None:
+            from memxfer_zep.client import open_zep_client
+
+            client = open_zep_client(self.config, now=self.clock.now)
+            try:
+                await self._identify(client)
+            except BaseException:
+                await client.aclose()
+                raise
+            self._client = client
+            self._partitions = Partitions(client, self.config)
+            self._episodes: OrderedDict[str, Mapping[str, Any] | None] = OrderedDict()
+        return self._info()
+
+    async def _identify(self, client: ZepClient) -> None:
+        if self.config.project is not None:
+            await client.try_listing()
+            self._namespace, self._title = self.config.project, self.config.project
+            return
+        found = await client.project()
+        identifier = found.get("uuid")
+        if not isinstance(identifier, str) or not identifier:
+            raise ConfigError(
+                "zep does not tell this project's uuid, which document keys are made of; "
+                'set project = "NAME" on the connection, and keep it'
+            )
+        self._namespace, self._title = identifier, str(found.get("name") or identifier)
+
+    async def _aclose(self) -> None:
+        client, self._client, self._partitions, self._namespace = self._client, None, None, None
+        if client is not None:
+            await client.aclose()
+
+    def store(self) -> StoreIdentity:
+        """Return the project; one API key is one project."""
+        if self._namespace is None:
+            raise ProviderError("zep is not connected; call connect first", provider=self.name)
+        return StoreIdentity(self.name, self._namespace)
+
+    def _capabilities(self) -> Capabilities:
+        return capabilities_of(self.config.unit)
+
+    def sdk_package(self) -> str | None:
+        """Return the vendor's distribution, which does the sending."""
+        return "zep-cloud"
+
+    def _info(self) -> BackendInfo:
+        config = self.config
+        details = {"project": self._namespace or "", "unit": config.unit, "address": config.url}
+        return BackendInfo(f"Zep project {self._title}, {config.unit}", self._warnings(), details)
+
+    def _warnings(self) -> tuple[str, ...]:
+        if self.config.unit != "facts" or self.config.current_only:
+            return ()
+        return (_ENDED_TOO,)
+
+    # -- reading ------------------------------------------------------------------------------
+
+    async def partitions(self) -> AsyncIterator[Partition]:
+        """Give each user's graph and each standalone graph; each thread for messages.
+
+        Raises:
+            ConfigError: A user or graph of the settings is not there.
+            TransientError: List them again; it goes on from where it was.
+        """
+        if self._partitions is None:
+            raise ProviderError("zep is not connected; call connect first", provider=self.name)
+        async for partition in self._partitions.walk():
+            yield partition
+
+    async def _read_page(self, partition: Partition, cursor: str | None, limit: int) -> RawPage:
+        client, spec = self._connected(), partition.spec
+        try:
+            page = await client.rows(spec["listing"], spec["parent"], cursor, min(limit, MAX_PAGE))
+        except RecordError as error:
+            if error.code != "not_found" or await self._is_there(partition):
+                raise
+            _log.warning("zep: %s was deleted while it was read; its list ends here", partition.name)
+            return RawPage((), None)
+        rows = [Row(body, await self._episodes_of(body, spec["parent"])) for body in page.rows]
+        return RawPage(rows, page.next_cursor, page.total)
+
+    async def _is_there(self, partition: Partition) -> bool:
+        """Tell whether the user, graph or thread whose rows were not found is there itself."""
+        client, parent, owner = self._connected(), partition.spec["parent"], owner_of(partition)
+        if partition.spec["listing"] == "messages":
+            return await client.thread(parent) is not None
+        if owner.user_uuid is not None:
+            return await client.user(owner.user_uuid) is not None
+        return await client.graph(parent) is not None
+
+    async def _episodes_of(self, body: Any, graph: str) -> list[Mapping[str, Any]]:
+        """Return the first episodes of a fact, as many as the settings ask for.
+
+        What was found is kept for a while: many facts share an episode, and a page that is refused in the
+        middle, and read again, must not begin from nothing.
+        """
+        wanted = self.config.fact_episodes
+        uuids = body.get("episode_uuids") if wanted and isinstance(body, dict) else None
+        found = [await self._episode(graph, one) for one in (uuids or ())[:wanted] if isinstance(one, str)]
+        return [episode for episode in found if episode is not None]
+
+    async def _episode(self, graph: str, identifier: str) -> Mapping[str, Any] | None:
+        if identifier not in self._episodes:
+            found = await self._connected().episode(graph, identifier)
+            kept = {name: found.get(name) for name in ("metadata", "thread_uuid")} if found else None
+            self._episodes[identifier] = kept
+            if len(self._episodes) > _EPISODES_KEPT:
+                self._episodes.popitem(last=False)
+        return self._episodes.get(identifier)
+
+    def _decode(self, row: Any, partition: Partition) -> MemoryRecord | None:
+        return record_of(
+            row,
+            partition.spec["listing"],
+            owner_of(partition),
+            now=self.clock.now(),
+            current_only=self.config.current_only,
+        )
+
+    def _row_id(self, row: Any) -> str | None:
+        found = row.body.get("uuid")
+        return found if isinstance(found, str) else None
+
+    def _connected(self) -> ZepClient:
+        if self._client is None:
+            raise ProviderError("zep is not connected; call connect first", provider=self.name)
+        return self._client

@@ -55,6 +55,7 @@ class Forecast(_Model):
         documents: Of these, how many would be sent.
         skipped: How many a decision leaves out, by reason.
         rejected: How many can never be sent, by code; rows that cannot be read among them.
+        undecided: How many wait for a decision, by code; while there are any, nothing is sent.
         places: Where the documents land, the most frequent first.
         read_requests: Requests to the source.
         write_requests: Requests that carry documents.
@@ -70,6 +71,7 @@ class Forecast(_Model):
     documents: int = 0
     skipped: dict[str, int] = {}
     rejected: dict[str, int] = {}
+    undecided: dict[str, int] = {}
     places: tuple[Place, ...] = ()
     read_requests: int = 0
     write_requests: int = 0
@@ -115,7 +117,6 @@ class Forecaster:
     def finished(self, census: Census) -> Forecast:
         """Return the forecast, with what a census of the same records counted."""
         rejected = Counter({code: tally.records for code, tally in census.refused.items()})
-        rejected.update({code: tally.records for (_, code), tally in census.undecided.items()})
         rejected.update({"unreadable": census.unreadable.records} if census.unreadable.records else {})
         polled = isinstance(self._target, SupportsIngestStatus)
         requests = (self._reads(), self._batches.count, census.documents if polled else 0)
@@ -125,6 +126,7 @@ class Forecaster:
             documents=census.documents,
             skipped=dict(census.skipped),
             rejected=dict(rejected),
+            undecided={code: tally.records for (_, code), tally in census.undecided.items()},
             places=tuple(
                 Place(scope=one.scope, records=one.records, owners=one.owners)
                 for one in census.crossings.landings()

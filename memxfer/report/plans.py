@@ -49,6 +49,8 @@ def _counts(plan: JobPlan, forecast: Forecast) -> Iterator[tuple[str, str]]:
     yield amount(forecast.documents), f"would be sent to {plan.target.connection}"
     for reason, number in forecast.skipped.items():
         yield amount(number), f"are left out, as decided ({reason})"
+    for code, number in forecast.undecided.items():
+        yield amount(number), f"wait for a decision of yours ({code})"
     for code, number in forecast.rejected.items():
         yield amount(number), f"can never be sent ({code}); `memxfer failures` will list them"
 
@@ -81,8 +83,10 @@ def _takes(forecast: Forecast, free: int | None) -> Iterator[tuple[str, str]]:
 
 def _fates(plan: JobPlan) -> list[RenderableType]:
     lines = plan.report.dimensions if plan.report else ()
-    counts = Counter(line.verdict for line in lines if line.records)
-    said = [f"{counts[verdict]} {word}" for verdict, word in _FATES if counts[verdict]]
+    counts = Counter(line.verdict for line in lines if line.records and not line.blocking)
+    blocked = sum(line.blocking for line in lines)
+    said = [f"{blocked} to be decided"] if blocked else []
+    said += [f"{counts[verdict]} {word}" for verdict, word in _FATES if counts[verdict]]
     if not said:
         return [Text(), Text("Everything that the memories carry is kept.")]
     text = f"Of what the memories carry: {', '.join(said)}. `memxfer diff` shows each."

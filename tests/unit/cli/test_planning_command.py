@@ -154,3 +154,15 @@ def test_with_yes_nobody_is_asked(cli, at_a_terminal):
 
     assert answer.exit_code == 0
     assert "Move these records?" not in answer.stderr
+
+
+def test_what_waits_for_a_decision_is_told_apart_from_what_can_never_be_sent(cli, working_folder):
+    (working_folder / "memxfer.toml").write_text(CONFIG + 'required_axes = ["tenant"]\n')
+
+    answer = cli("plan", "old", "new")
+
+    shown = " ".join(answer.stdout.split())
+    assert answer.exit_code == 3
+    assert "4 wait for a decision of yours (unscoped)" in shown
+    assert "can never be sent" not in shown
+    assert "1 to be decided" in shown

@@ -7,8 +7,8 @@ two ends of a move make it matter.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from memxfer.capabilities import Capabilities, Dimension, Level
@@ -17,7 +17,7 @@ from memxfer.models import MemoryRecord
 
 __all__ = ["CHECKS", "Check", "Outlook", "checks_for", "is_finer"]
 
-_ODDLY_OLD = 1970
+_OLDEST = datetime(1970, 1, 1, tzinfo=UTC)
 _SLACK = timedelta(days=1)
 _FINENESS = {"day": 86_400_000_000, "second": 1_000_000, "millisecond": 1_000}
 """Microseconds of the finest step of a target's times."""
@@ -30,10 +30,15 @@ class Outlook:
     Attributes:
         target: The target's capabilities.
         now: The moment of the scan.
+        latest: What lies after this is in the future; clocks may differ by a day.
     """
 
     target: Capabilities
     now: datetime
+    latest: datetime = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "latest", self.now + _SLACK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +81,12 @@ def _is_ended(record: MemoryRecord, outlook: Outlook) -> bool:
     return any(end is not None and end <= outlook.now for end in ends)
 
 
-def _times(record: MemoryRecord) -> list[datetime]:
-    return [at for at in (record.created_at, record.updated_at, record.occurred_at) if at is not None]
-
-
 def _is_oddly_dated(record: MemoryRecord, outlook: Outlook) -> bool:
-    latest = outlook.now + _SLACK
-    return any(at.year < _ODDLY_OLD or at > latest for at in _times(record) if at is not record.occurred_at)
+    # asked of nearly every record: no list, no loop
+    created, updated = record.created_at, record.updated_at
+    if created is not None and not _OLDEST <= created <= outlook.latest:
+        return True
+    return updated is not None and not _OLDEST <= updated <= outlook.latest
 
 
 def is_finer(record: MemoryRecord, step: str) -> bool:
@@ -141,7 +145,7 @@ CHECKS: tuple[Check, ...] = (
         _always,
         _is_oddly_dated,
         Verdict.AT_RISK,
-        f"are dated before {_ODDLY_OLD} or in the future; what sorts or forgets by date will be misled",
+        f"are dated before {_OLDEST.year} or in the future; what sorts or forgets by date will be misled",
         "look at the samples; correct them in the source if they are mistakes",
     ),
     Check(

@@ -90,18 +90,18 @@ class Census:
         self.documents = 0
         self.crossings = Crossings()
         self._carried: dict[Dimension, Tally] = {}
-        self._kinds: dict[Traits, Tally] = {}
-        self._checked: dict[Traits, tuple[Check, ...]] = {}
+        self._kinds: dict[Traits, tuple[Tally, tuple[Check, ...]]] = {}
 
     def add(self, record: MemoryRecord, prepared: Prepared) -> None:
         """Count one record, and what would become of it."""
         self.scanned += 1
         traits = traits_of(record)
-        kind = self._kinds.get(traits)
-        if kind is None:
-            kind = self._new_kind(traits)
+        found = self._kinds.get(traits)
+        if found is None:
+            found = self._new_kind(traits)
+        kind, checks = found
         kind.add(record.id)
-        for check in self._checked[traits]:
+        for check in checks:
             if check.finds(record, self._outlook):
                 _tally(self.found, check.name).add(record.id)
         if record.extensions or record.scope.extra:
@@ -125,23 +125,20 @@ class Census:
         self._fold()
         return self._carried
 
-    def _new_kind(self, traits: Traits) -> Tally:
+    def _new_kind(self, traits: Traits) -> tuple[Tally, tuple[Check, ...]]:
         """Begin to count records of traits not seen before; a hostile source may have no end of them."""
         if len(self._kinds) >= MOST_KINDS:
             self._fold()
-        rules = rules_in(traits)
-        self._checked[traits] = tuple(
-            check for rule in rules for check in self.checks.get(rule.dimension, ())
-        )
-        return _tally(self._kinds, traits)
+        checks = tuple(check for rule in rules_in(traits) for check in self.checks.get(rule.dimension, ()))
+        kind = self._kinds[traits] = (Tally(), checks)
+        return kind
 
     def _fold(self) -> None:
         """Turn counts by traits into counts by dimension."""
-        for traits, kind in self._kinds.items():
+        for traits, (kind, _) in self._kinds.items():
             for rule in rules_in(traits):
                 _tally(self._carried, rule.dimension).merge(kind)
         self._kinds.clear()
-        self._checked.clear()
 
     def _add_fields(self, record: MemoryRecord) -> None:
         if foreign_extensions(record, self._own_fields):

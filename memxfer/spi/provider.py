@@ -280,9 +280,10 @@ class MemoryProvider(ABC, Generic[ConfigT]):
             return prepared
         if prepared.owner is not None and self._widens(record, prepared.owner):
             return self._undecided_widening()
-        over = over_limit(record.metadata, self.capabilities().limits, provider=self.name)
-        if over is not None:
-            return Skipped("oversize") if self.config.oversize == "skip" else Refused(over, _OVERSIZE)
+        if record.metadata:
+            over = over_limit(record.metadata, self.capabilities().limits, provider=self.name)
+            if over is not None:
+                return Skipped("oversize") if self.config.oversize == "skip" else Refused(over, _OVERSIZE)
         return prepared
 
     def _widens(self, record: MemoryRecord, owner: Scope) -> bool:

@@ -30,6 +30,7 @@ _BLOCKS: dict[str, dict[str, Any]] = {
     "archive": {"path": "backup"},
     "mem0": {"api_key": "key"},
     "mem0-oss": {"memory": {}},
+    "mem0-server": {"api_key": "key", "base_url": "http://127.0.0.1:8888"},
     "memory": {},
     "synap": {"api_key": "key"},
     "zep": {"api_key": "key"},

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -21,6 +22,9 @@ from memxfer_mem0_platform import Mem0PlatformConfig, Mem0PlatformProvider
 from memxfer_mem0_platform.emulator import EMULATOR_API_KEY as MEM0_KEY
 from memxfer_mem0_platform.emulator import Mem0PlatformEmulator
 from memxfer_mem0_platform.emulator.rows import Memory
+from memxfer_mem0_server import Mem0ServerConfig, Mem0ServerProvider
+from memxfer_mem0_server.emulator import EMULATOR_API_KEY as SERVER_KEY
+from memxfer_mem0_server.emulator import Mem0ServerEmulator
 from memxfer_memory import MemoryConfig, MemoryReferenceProvider, MemoryStore
 from memxfer_synap import SynapConfig, SynapProvider
 from memxfer_synap.emulator import EMULATOR_API_KEY, SynapEmulator, SynapSettings
@@ -29,7 +33,7 @@ from memxfer_zep.emulator import EMULATOR_API_KEY as ZEP_KEY
 from memxfer_zep.emulator import ZepEmulator
 from tests.pairs.population import BORN, NOW
 
-SOURCES = ("archive", "mem0", "mem0-oss", "memory", "zep")
+SOURCES = ("archive", "mem0", "mem0-oss", "mem0-server", "memory", "zep")
 TARGETS = ("archive", "mem0", "mem0-oss", "memory", "synap")
 PAIRS = [(source, target) for source in SOURCES for target in TARGETS]
 
@@ -188,6 +192,28 @@ class Pairs:
     def _platform(self, url: str, **settings: Any) -> Mem0PlatformProvider:
         config = {"provider": "mem0", "api_key": MEM0_KEY, "base_url": url, **settings}
         return Mem0PlatformProvider(Mem0PlatformConfig.model_validate(config), clock=StoppedClock())
+
+    # -- mem0-server --------------------------------------------------------------------------
+
+    async def _fill_mem0_server(self, records: list[MemoryRecord]) -> Mem0ServerProvider:
+        """Return a server with as many memories as there are records, of two users and an agent."""
+        server = self._serve(Mem0ServerEmulator())
+        owners = ({"user_id": "ann"}, {"user_id": "bob", "run_id": "s"}, {"agent_id": "helper"})
+        for number in range(len(records)):
+            born = (BORN + timedelta(hours=number)).isoformat()
+            server.emulator.store.put(
+                {
+                    "id": str(UUID(int=0xB0000000000040008000000000000000 + number)),
+                    "memory": f"Ann likes tea number {number}.",
+                    "metadata": {"topic": "tea"} if number % 2 else {},
+                    "created_at": born,
+                    "updated_at": born,
+                    **owners[number % 3],
+                }
+            )
+        config = {"provider": "mem0-server", "api_key": SERVER_KEY, "base_url": server.base_url}
+        config |= {"namespace": "app", "history": False}
+        return Mem0ServerProvider(Mem0ServerConfig.model_validate(config), clock=StoppedClock())
 
     # -- zep ----------------------------------------------------------------------------------
 

@@ -176,15 +176,19 @@ class Listing:
         """
         seen: set[str] = set()
         listing = self._source.list_partitions()
+        restarts = 0
 
         async def following() -> Partition | None:
-            nonlocal listing
+            nonlocal listing, restarts
             try:
                 while (partition := await anext(listing, None)) is not None and partition.name in seen:
                     pass
-            except ProviderError:
+            except ProviderError as error:
                 # A generator that raised is over, and would look like the end of the list.
                 listing = self._source.list_partitions()
+                restarts += isinstance(error, CursorExpiredError)
+                if isinstance(error, CursorExpiredError) and restarts < _MOST_RESTARTS:
+                    return await following()
                 raise
             return partition
 
@@ -241,12 +245,16 @@ class Listing:
         deliver: Callable[[S, ListedPage], Awaitable[None]],
         restart: Callable[[S], Awaitable[None]] | None,
     ) -> None:
+        guard = _Guard(self._remembers_all)
         for _ in range(_MOST_RESTARTS):
             try:
-                await self._pages(item, deliver)
+                await self._pages(item, deliver, guard)
             except CursorExpiredError:
                 if restart is not None:
                     await restart(item)
+                    guard = _Guard(self._remembers_all)
+                else:  # nobody matches the second walk against the first: what came then is left out
+                    guard.cursors.clear()
                 item.cursor = None
             except ProviderError as error:
                 self.aborted[item.partition.name] = str(error)
@@ -255,8 +263,9 @@ class Listing:
                 return
         self.aborted[item.partition.name] = "its cursors expired again and again"
 
-    async def _pages(self, item: S, deliver: Callable[[S, ListedPage], Awaitable[None]]) -> None:
-        guard = _Guard(self._remembers_all)
+    async def _pages(
+        self, item: S, deliver: Callable[[S, ListedPage], Awaitable[None]], guard: _Guard
+    ) -> None:
         while True:
             limit = self._page_size() if item.most is None else min(self._page_size(), item.most)
             held = await self._reserve(limit)

@@ -124,7 +124,7 @@ async def test_at_five_requests_a_minute_the_engine_waits_and_gets_everything(po
 
 
 async def test_a_job_whose_cursor_died_goes_on_without_loss_or_repetition(populated, tmp_path):
-    populated.break_with("/api/v4/graphs", match={"nth": 4}, preset="invalid_cursor")
+    populated.break_with("/api/v4/graphs/", match={"nth": 4}, preset="invalid_cursor")
     result = await migration.migrate(
         populated.provider(page_size=3),
         archive(tmp_path / "out"),

@@ -1,9 +1,13 @@
 """`--scan N`: a little of many partitions."""
 
+from typing import ClassVar
+
 import pytest
 
 from memxfer import migration
+from memxfer.errors import CursorExpiredError
 from memxfer.models import MemoryRecord, Scope
+from memxfer_memory import MemoryReferenceProvider
 
 
 def seed(ends, sizes):
@@ -74,3 +78,30 @@ async def test_counts_of_a_sample_are_extrapolated(ends):
 
     (users,) = [line for line in report.dimensions if line.dimension == "user"]
     assert (users.records, users.estimate) == (10, 100)
+
+
+class Forgetful(MemoryReferenceProvider):
+    """Loses a cursor once, in the middle of a walk."""
+
+    lost: ClassVar = False
+
+    def _capabilities(self):
+        made = super()._capabilities()
+        return made.model_copy(update={"paging": made.paging.model_copy(update={"cursors_expire": True})})
+
+    async def _read_page(self, partition, cursor, limit):
+        if cursor is not None and not type(self).lost:
+            type(self).lost = True
+            raise CursorExpiredError("gone", provider="memory", operation="read")
+        return await super()._read_page(partition, cursor, limit)
+
+
+@pytest.mark.anyio
+async def test_a_cursor_that_dies_in_the_scan_counts_nothing_twice(ends):
+    seed(ends, [30])
+    Forgetful.lost = False
+
+    report = await migration.diff(ends.read(kind=Forgetful, max_page=10), ends.write())
+
+    assert Forgetful.lost
+    assert (report.scanned, report.blocking) == (30, False)

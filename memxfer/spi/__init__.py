@@ -53,6 +53,7 @@ from memxfer.models import (
     sanitise_record,
     sanitise_text,
 )
+from memxfer.spi.answers import KeptAnswers
 from memxfer.spi.clock import Clock, SystemClock
 from memxfer.spi.learning import Finding
 from memxfer.spi.protocols import (
@@ -107,6 +108,7 @@ __all__ = [
     "Identity",
     "IngestState",
     "IngestStatus",
+    "KeptAnswers",
     "Level",
     "Limits",
     "LookupVisibility",

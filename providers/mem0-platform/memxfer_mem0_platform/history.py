@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
+from memxfer.spi.answers import KeptAnswers
 from memxfer_mem0_platform.client import EVENTS_PAGE, Mem0PlatformClient
-from memxfer_mem0_platform.progress import Progress
 from memxfer_mem0_platform.versions import last_text
 
 __all__ = ["HistoryReader"]
@@ -40,7 +40,7 @@ class HistoryReader:
             self._db.execute(statement)
         self._next_page: int | None = 1
         self._lock = asyncio.Lock()
-        self._asking: Progress[list[Any]] = Progress()
+        self._asking: KeptAnswers[list[Any]] = KeptAnswers()
 
     def close(self) -> None:
         """Forget everything. Idempotent."""

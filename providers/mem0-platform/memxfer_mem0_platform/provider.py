@@ -30,6 +30,7 @@ from memxfer.spi import (
     format_time,
     sanitise_record,
 )
+from memxfer.spi.answers import KeptAnswers
 from memxfer_mem0_platform.answers import event_state, read_listed
 from memxfer_mem0_platform.capabilities import capabilities_of
 from memxfer_mem0_platform.client import MAX_PAGE, Mem0PlatformClient, Project
@@ -47,7 +48,6 @@ from memxfer_mem0_platform.listing import (
     is_listed_here,
 )
 from memxfer_mem0_platform.mapping import decode, scope_of
-from memxfer_mem0_platform.progress import Progress
 from memxfer_mem0_platform.versions import versions_of
 
 __all__ = ["Mem0PlatformProvider"]
@@ -72,8 +72,8 @@ class Mem0PlatformProvider(MemoryProvider[Mem0PlatformConfig]):
 
     def __init__(self, config: Mem0PlatformConfig, *, clock: Clock | None = None) -> None:
         super().__init__(config, clock=clock)
-        self._looking: Progress[tuple[str, ...]] = Progress()
-        self._deleting: Progress[bool] = Progress()
+        self._looking: KeptAnswers[tuple[str, ...]] = KeptAnswers()
+        self._deleting: KeptAnswers[bool] = KeptAnswers()
 
     # -- life ---------------------------------------------------------------------------------
 

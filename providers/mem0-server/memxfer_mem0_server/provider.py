@@ -22,12 +22,12 @@ from memxfer.spi import (
     Version,
     sanitise_record,
 )
+from memxfer.spi.answers import KeptAnswers
 from memxfer_mem0_server.capabilities import capabilities_of
 from memxfer_mem0_server.client import MOST_ROWS, Mem0ServerClient
 from memxfer_mem0_server.config import NAME, Mem0ServerConfig
 from memxfer_mem0_server.fields import time_of
 from memxfer_mem0_server.mapping import decode, scope_of
-from memxfer_mem0_server.progress import Progress
 from memxfer_mem0_server.scopes import Survey, is_listed_here, refusal
 from memxfer_mem0_server.versions import versions_of
 
@@ -64,7 +64,7 @@ class Mem0ServerProvider(MemoryProvider[Mem0ServerConfig]):
     def __init__(self, config: Mem0ServerConfig, *, clock: Clock | None = None) -> None:
         super().__init__(config, clock=clock)
         self._walks: dict[str, list[tuple[str, Any]]] = {}
-        self._histories: Progress[list[Any]] = Progress()
+        self._histories: KeptAnswers[list[Any]] = KeptAnswers()
 
     # -- life ---------------------------------------------------------------------------------
 

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-__all__ = ["Progress"]
+__all__ = ["KeptAnswers"]
 
 T = TypeVar("T")
 
 
-class Progress(Generic[T]):
+class KeptAnswers(Generic[T]):
     """Asks one question for each of several names, side by side.
 
     When one fails, the answers of the others are kept: the same operation, repeated by its caller, asks

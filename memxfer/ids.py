@@ -39,6 +39,7 @@ _FIELDS: dict[str, Callable[[MemoryRecord], Any]] = {
     "index": lambda record: record.provenance.get("index"),
 }
 _STORE_FIELDS = frozenset({"provider", "namespace"})
+_OR = "|"
 
 
 class KeyTemplate:
@@ -47,10 +48,12 @@ class KeyTemplate:
     Values are percent-encoded, so a key splits at its colons again and is plain ASCII. A key longer
     than `MAX_KEY` keeps its beginning and ends in `:sha256-` and 32 hex digits of the whole.
 
+    `{index|id}` gives the first of its alternatives that the record has.
+
     Args:
         text: The template. Fields: `provider`, `namespace` (of the source store), `id`, `user`,
             `agent`, `app`, `session` or `conversation`, `tenant`, and `index` where the source
-            stores a position.
+            stores a position. Alternatives are fields of the record, not of the store.
         provider: The source's provider name.
         namespace: The source store's stable identity: a collection, project or database.
 
@@ -75,7 +78,8 @@ class KeyTemplate:
     def _value(self, field: str | None, record: MemoryRecord) -> str:
         if field is None:
             return ""
-        value = _FIELDS[field](record)
+        read = _FIELDS.get(field)
+        value = read(record) if read else _first(field, record)
         if value is None or value == "":
             raise RecordError(
                 f"the key template {self.text!r} needs {{{field}}}, which this record does not have; "
@@ -85,25 +89,43 @@ class KeyTemplate:
         return _encode(str(value))
 
 
+def _first(field: str, record: MemoryRecord) -> Any:
+    """Return the first of the alternatives that the record has; `None` where it has none."""
+    found = (_FIELDS[name](record) for name in field.split(_OR))
+    return next((value for value in found if value is not None and value != ""), None)
+
+
 def _parse(text: str) -> list[tuple[str, str | None]]:
     try:
         parts = list(string.Formatter().parse(text))
     except ValueError as error:
         raise ConfigError(f"document_id template {text!r} is malformed: {error}") from error
-    known = _FIELDS.keys() | _STORE_FIELDS
     for literal, field, form, conversion in parts:
-        if field is not None and field not in known:
-            raise ConfigError(
-                f"document_id template {text!r} has an unknown field {{{field}}}; "
-                f"known: {', '.join(sorted(known))}"
-            )
+        if field is not None and field not in _STORE_FIELDS:
+            _check_field(field, text)
         if form or conversion:
             raise ConfigError(f"document_id template {text!r}: {{{field}}} takes no format and no conversion")
         if not literal.isascii():
             raise ConfigError(f"document_id template {text!r} has characters outside ASCII")
-    if not any(field in _FIELDS for _, field, _, _ in parts):
+    if not any(field is not None and field not in _STORE_FIELDS for _, field, _, _ in parts):
         raise ConfigError(f"document_id template {text!r} gives every record the same key; add {{id}}")
     return [(literal, field) for literal, field, _, _ in parts]
+
+
+def _check_field(field: str, text: str) -> None:
+    """Check a field of the record, or its alternatives."""
+    for name in field.split(_OR):
+        if name in _STORE_FIELDS:
+            raise ConfigError(
+                f"document_id template {text!r}: {{{field}}} has no use for an alternative; "
+                f"every record has a {name}"
+            )
+        if name not in _FIELDS:
+            among = f" in {{{field}}}" if _OR in field else ""
+            raise ConfigError(
+                f"document_id template {text!r} has an unknown field {{{name}}}{among}; "
+                f"known: {', '.join(sorted(_FIELDS.keys() | _STORE_FIELDS))}"
+            )
 
 
 def _fill(pieces: list[tuple[str, str | None]], store: Mapping[str, str]) -> list[tuple[str, str | None]]:

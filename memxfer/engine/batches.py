@@ -9,7 +9,10 @@ from memxfer.engine.watermark import Ticket
 from memxfer.ledger import InDoubt, ResidueLine
 from memxfer.spi import Document
 
-__all__ = ["Batch", "Buffer", "Entry"]
+__all__ = ["Batch", "Entry", "Lanes"]
+
+_MOST_LANES = 256
+"""Lanes that wait for company at once; beyond, the one that has waited longest goes."""
 
 
 @dataclass(slots=True, eq=False)
@@ -49,7 +52,7 @@ class Batch:
     durable: asyncio.Future[None]
 
 
-class Buffer:
+class _Buffer:
     """Documents waiting for company; no key twice, and no more than one request takes."""
 
     def __init__(self, most: int, most_bytes: int) -> None:
@@ -76,3 +79,36 @@ class Buffer:
         self._entries.clear()
         self._bytes = 0
         return entries
+
+
+class Lanes:
+    """Documents waiting for company, each with its like.
+
+    Args:
+        most: Documents in one request.
+        most_bytes: Bytes of documents in one request.
+    """
+
+    def __init__(self, most: int, most_bytes: int) -> None:
+        self._limits = most, most_bytes
+        self._open: dict[str, _Buffer] = {}
+
+    def make_room(self, entry: Entry) -> list[Entry]:
+        """Return what has to go before `entry` can be added; mostly nothing."""
+        lane = entry.document.lane
+        buffer = self._open.get(lane)
+        if buffer is not None:
+            return [] if buffer.takes(entry) else buffer.take()
+        self._open[lane] = _Buffer(*self._limits)
+        if len(self._open) <= _MOST_LANES:
+            return []
+        return self._open.pop(next(iter(self._open))).take()
+
+    def add(self, entry: Entry) -> None:
+        """Put `entry` in; `make_room` was asked before."""
+        self._open[entry.document.lane].add(entry)
+
+    def take_all(self) -> list[list[Entry]]:
+        """Return everything, one list a lane, and be empty."""
+        buffers, self._open = self._open, {}
+        return [entries for buffer in buffers.values() if (entries := buffer.take())]

@@ -4,40 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
 
-import msgspec
-
-from memxfer.engine.batches import Batch, Buffer, Entry
+from memxfer.engine.batches import Batch, Entry, Lanes
 from memxfer.engine.budget import ByteBudget
 from memxfer.engine.control import RunControl
 from memxfer.engine.leftovers import Leftovers
 from memxfer.engine.listing import Listed, ListedPage, Slice
+from memxfer.engine.pipeline import Pipeline
 from memxfer.engine.residue import Residue
 from memxfer.engine.settings import EngineSettings
 from memxfer.engine.watermark import PartitionWalk, Ticket
 from memxfer.errors import ProviderError, RecordError
-from memxfer.ledger import Change, InDoubt, Ledger, Problem, ResidueLine, State
+from memxfer.ledger import Change, InDoubt, Ledger, Part, Problem, ResidueLine, State, Waiting
 from memxfer.ledger.states import FILTERED, IGNORED
-from memxfer.models import MemoryRecord, sanitise_text
-from memxfer.spi import Clock, Document, MemoryProvider, Prepared, Refused, Selection, Skipped
-from memxfer.spi.writing import IDENTITY_MAPPED
+from memxfer.models import MemoryRecord, encode_record, sanitise_text
+from memxfer.spi import Clock, Document, Prepared, Refused, Skipped
 
-__all__ = ["Batcher", "Pipeline", "WalkSlice", "consume"]
+__all__ = ["Batcher", "WalkSlice", "consume", "note_changes"]
 
 _TICK = 0.02
 _DESELECTED = Skipped("deselected")
-_UNMAPPABLE = (
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    ArithmeticError,
-    RecursionError,
-    msgspec.MsgspecError,
-)
 
 
 @dataclass(slots=True)
@@ -45,45 +34,6 @@ class WalkSlice(Slice):
     """A slice whose place the ledger keeps."""
 
     walk: PartitionWalk | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Pipeline:
-    """What turns records into documents.
-
-    Attributes:
-        selection: Which records are wanted.
-        key: Gives a record's document key; raises `RecordError` where it has none.
-        envelope: Gives what the target cannot hold natively.
-        target: Maps and validates.
-        identity: Gives records other owners; the same record back where it gives none.
-    """
-
-    selection: Selection
-    key: Callable[[MemoryRecord], str]
-    envelope: Callable[[MemoryRecord], Mapping[str, Any]]
-    target: MemoryProvider[Any]
-    identity: Callable[[MemoryRecord], MemoryRecord] | None = None
-
-    def prepare(self, record: MemoryRecord) -> Document | Skipped | Refused:
-        """Return what becomes of `record`; one that cannot be mapped costs nobody but itself."""
-        try:
-            if self.identity is None:
-                return self.target.prepare(record, self.key(record), self.envelope(record))
-            return self._prepare_as(self.identity(record), record)
-        except RecordError as error:
-            return Refused(error)
-        except _UNMAPPABLE as error:
-            # Only the error's type: its text may quote the memory.
-            reason = f"the record cannot be mapped for {self.target.name} ({type(error).__name__})"
-            return Refused(RecordError(reason, provider=self.target.name, code="unmappable"))
-
-    def _prepare_as(self, mapped: MemoryRecord, record: MemoryRecord) -> Prepared:
-        """Map a record under its new owner; keys stay those of the record as it is in the source."""
-        prepared = self.target.prepare(mapped, self.key(record), self.envelope(mapped))
-        if mapped is record or not isinstance(prepared, Document):
-            return prepared
-        return msgspec.structs.replace(prepared, changes=(*prepared.changes, IDENTITY_MAPPED))
 
 
 class Batcher:
@@ -109,14 +59,16 @@ class Batcher:
     ) -> None:
         self._pipeline = pipeline
         self._ledger = ledger
+        self._waiting = Waiting(ledger)
+        self._sampled_groups = set(self._waiting.groups()) if settings.sample is not None else set()
         self._budget = budget
         self._control = control
         self._clock = clock
         self._settings = settings
         self._pages: asyncio.Queue[tuple[WalkSlice, ListedPage] | None] = asyncio.Queue()
         self.batches: asyncio.Queue[Batch | None] = asyncio.Queue(maxsize=settings.writers)
-        self._fresh = Buffer(batch_size, settings.batch_bytes)
-        self._doubtful = Buffer(batch_size, settings.batch_bytes)
+        self._fresh = Lanes(batch_size, settings.batch_bytes)
+        self._doubtful = Lanes(batch_size, settings.batch_bytes)
         self._leftovers = leftovers
         self._residue = residue
         self._idle = 0.0
@@ -140,8 +92,7 @@ class Batcher:
         while is_open:
             is_open = await self._step()
         if not self._control.is_stopping:
-            await self._flush(self._doubtful)
-            await self._flush(self._fresh)
+            await self._flush_all()
         else:
             await self._drop()
         for _ in range(self._settings.writers):
@@ -178,13 +129,13 @@ class Batcher:
         self._idle += _TICK
         is_starving = self._budget.is_tight and self.batches.empty()
         if self._idle >= self._settings.linger or is_starving:
-            await self._flush(self._doubtful)
-            await self._flush(self._fresh)
+            await self._flush_all()
 
     async def _drop(self) -> None:
         """Forget documents whose intent was never noted: a later run lists them again."""
-        for buffer in (self._doubtful, self._fresh):
-            await self._budget.release(sum(entry.size for entry in buffer.take()))
+        for lanes in (self._doubtful, self._fresh):
+            for entries in lanes.take_all():
+                await self._budget.release(sum(entry.size for entry in entries))
 
     # -- one page -----------------------------------------------------------------------------
 
@@ -244,10 +195,13 @@ class Batcher:
         if doubt is not None and doubt.state is not State.INTENT:
             return None
         is_wanted = self._pipeline.selection.matches(record)
-        if doubt is None and not self._takes(ticket, is_wanted=is_wanted):
+        if doubt is None and not self._takes(ticket, record, is_wanted=is_wanted):
             return None
         prepared = self._pipeline.prepare(record) if is_wanted else _DESELECTED
         original, prepared = self._original(ticket, listed, prepared, doubt)
+        if isinstance(prepared, Document) and prepared.group is not None and doubt is None:
+            self._keep_waiting(change, ticket, listed, prepared, original)
+            return None
         if isinstance(prepared, Document):
             seq = doubt.seq if doubt else self._ledger.reserve()
             ticket.last_seq = max(ticket.last_seq, seq)
@@ -261,6 +215,32 @@ class Batcher:
             self._reject(change, ticket, record.id, doubt, prepared.error)
         return None
 
+    def _keep_waiting(
+        self,
+        change: Change,
+        ticket: Ticket,
+        listed: Listed,
+        document: Document,
+        original: ResidueLine | None,
+    ) -> None:
+        """Keep a part of a group in the ledger until the rest of it is listed."""
+        if self._settings.sample is not None:
+            self._sampled_groups.add(document.group or "")
+        seq = self._ledger.reserve()
+        ticket.last_seq = max(ticket.last_seq, seq)
+        encoded = listed.encoded or encode_record(listed.record)
+        self._waiting.add(
+            change,
+            partition=ticket.walk.row.id,
+            part=Part(seq, document.record_id, document.key, 0, encoded),
+            digest=listed.hash,
+            group=document.group or "",
+            rank=document.rank,
+        )
+        if original is not None:
+            change.residue.append(original)
+        note_changes(self._ledger, change, seq, document, at=self._clock.now())
+
     def _original(
         self, ticket: Ticket, listed: Listed, prepared: Prepared, doubt: InDoubt | None
     ) -> tuple[ResidueLine | None, Prepared]:
@@ -273,16 +253,23 @@ class Batcher:
         except RecordError as error:
             return None, Refused(error) if isinstance(prepared, Document) else prepared
 
-    def _takes(self, ticket: Ticket, *, is_wanted: bool) -> bool:
+    def _takes(self, ticket: Ticket, record: MemoryRecord, *, is_wanted: bool) -> bool:
         """Tell whether a new record is to be moved, and count it."""
         if not is_wanted:
             ticket.counts[FILTERED] += 1
-        elif self._has_enough:
+        elif self._has_enough and not self._completes(record):
             ticket.is_cut = True
         else:
             self._taken += 1
             return True
         return False
+
+    def _completes(self, record: MemoryRecord) -> bool:
+        """Tell whether a record belongs to a group of which a sample has parts: it takes all or none."""
+        if not self._sampled_groups:
+            return False
+        prepared = self._pipeline.prepare(record)
+        return isinstance(prepared, Document) and prepared.group in self._sampled_groups
 
     def _meet(self, ticket: Ticket, record_id: str) -> InDoubt | None:
         doubt = ticket.meet(record_id)
@@ -302,7 +289,7 @@ class Batcher:
     @property
     def is_full(self) -> bool:
         """Whether a sample has all its records, and nothing an earlier run left is still to be met."""
-        return self._has_enough and self._doubts <= 0
+        return self._has_enough and self._doubts <= 0 and not self._sampled_groups
 
     def _reject(
         self, change: Change, ticket: Ticket, record_id: str, doubt: InDoubt | None, error: RecordError
@@ -339,13 +326,16 @@ class Batcher:
     # -- batches ------------------------------------------------------------------------------
 
     async def _buffer(self, entry: Entry) -> None:
-        buffer = self._fresh if entry.doubt is None else self._doubtful
-        if not buffer.takes(entry):
-            await self._flush(buffer)
-        buffer.add(entry)
+        lanes = self._fresh if entry.doubt is None else self._doubtful
+        await self._flush(lanes.make_room(entry))
+        lanes.add(entry)
 
-    async def _flush(self, buffer: Buffer) -> None:
-        entries = buffer.take()
+    async def _flush_all(self) -> None:
+        for lanes in (self._doubtful, self._fresh):
+            for entries in lanes.take_all():
+                await self._flush(entries)
+
+    async def _flush(self, entries: list[Entry]) -> None:
         if not entries:
             return
         change = Change()
@@ -373,9 +363,14 @@ class Batcher:
         else:
             entry.sends = self._ledger.intend_again(change, entry.doubt, document.key, entry.hash)
             entry.is_changed = entry.sends == 1
-        if document.changes:
-            problem = Problem(document.changes[0], f"sent with changes: {', '.join(document.changes)}")
-            self._ledger.note(change, entry.seq, problem, at=self._clock.now())
+        note_changes(self._ledger, change, entry.seq, document, at=self._clock.now())
+
+
+def note_changes(ledger: Ledger, change: Change, seq: int, document: Document, *, at: datetime) -> None:
+    """Note what a document alters of its record."""
+    if document.changes:
+        problem = Problem(document.changes[0], f"sent with changes: {', '.join(document.changes)}")
+        ledger.note(change, seq, problem, at=at)
 
 
 def consume(future: asyncio.Future[None]) -> None:

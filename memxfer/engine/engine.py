@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from memxfer.capabilities import ClientKey, Writing
-from memxfer.engine.batching import Batcher, Pipeline, WalkSlice, consume
+from memxfer.engine.batching import Batcher, WalkSlice, consume
 from memxfer.engine.budget import ByteBudget
 from memxfer.engine.calls import Caller
 from memxfer.engine.control import RunControl, StopCause, Stopped, side_by_side
+from memxfer.engine.grouping import Grouper
 from memxfer.engine.leftovers import Leftovers
 from memxfer.engine.listing import Listing
+from memxfer.engine.pipeline import Pipeline
+from memxfer.engine.placing import Placer
 from memxfer.engine.residue import Residue
 from memxfer.engine.settings import EngineSettings
 from memxfer.engine.settling import Settler
@@ -101,7 +104,9 @@ class Engine:
         self._pipeline = pipeline
         self._residue = residue
         self._batcher = self._make_batcher()
-        self._writer = Writer(target, self._target_caller, ledger, self._budget, settings)
+        placer = Placer(target, self._target_caller, ledger=ledger, settings=settings)
+        self._writer = Writer(target, self._target_caller, ledger, self._budget, settings, placer)
+        self._grouper = Grouper(pipeline, self._target_caller, ledger, placer, settings)
         self._settler = Settler(target, self._target_caller, ledger=ledger, settings=settings)
         self._listing = Listing(
             source,
@@ -123,18 +128,19 @@ class Engine:
     @property
     def finished(self) -> int:
         """Records this run brought to a state of their own."""
-        return sum(self._writer.done.values()) + self._batcher.set_aside
+        return sum((self._writer.done + self._grouper.done).values()) + self._batcher.set_aside
 
     def snapshot(self) -> Snapshot:
         """Say where the run stands; cheap."""
-        written = self._writer.done
+        written = self._writer.done + self._grouper.done
         waiting = self._target_caller.waiting_until - self._clock.monotonic()
         failed = written[State.FAILED] + self._settler.done[State.FAILED] + self._batcher.set_aside
         if self._phase == "settle":
             done = sum(self._settler.done.values())
             total = self._before[State.ACCEPTED] + written[State.ACCEPTED]
             return Snapshot("settle", done, total, failed, waiting if waiting > 0 else None)
-        done = _records(self._before) - self._before[State.INTENT] + self.finished
+        open_before = self._before[State.INTENT] + self._before[State.WAITING]
+        done = _records(self._before) - open_before + self.finished
         return Snapshot("move", done, self._total, failed, waiting if waiting > 0 else None)
 
     async def run(self) -> None:
@@ -147,6 +153,7 @@ class Engine:
         self._control.check()
         # Changes that nobody waited for are durable too, or the run has failed.
         await self._ledger.commit(Change())
+        await self._grouper.run()
         await self._target_caller.read(self._target.finish)
         await self._note_completeness(before)
         await self._note_collisions()

@@ -78,18 +78,19 @@ class Settler:
 
     async def _ask(self, target: SupportsIngestStatus, rows: list[Accepted]) -> list[IngestStatus | None]:
         """Return the status of each; `None` where the run stopped before the answer."""
-        answers: list[IngestStatus | None] = [None] * len(rows)
-        numbers = iter(range(len(rows)))
+        answers: dict[str, IngestStatus] = {}
+        # what was sent as a whole has one handle for all of its records
+        handles = list(dict.fromkeys(row.ingestion_id for row in rows))
+        left = iter(handles)
 
         async def poller() -> None:
-            for number in numbers:
-                question = partial(target.ingest_status, rows[number].ingestion_id)
-                answers[number] = await self._caller.read(question)
+            for handle in left:
+                answers[handle] = await self._caller.read(partial(target.ingest_status, handle))
 
         async with side_by_side() as group:
-            for _ in range(min(self._settings.pollers, len(rows))):
+            for _ in range(min(self._settings.pollers, len(handles))):
                 group.create_task(_until_stopped(poller()))
-        return answers
+        return [answers.get(row.ingestion_id) for row in rows]
 
     async def _note(self, finished: list[tuple[Accepted, IngestStatus]]) -> None:
         if not finished:

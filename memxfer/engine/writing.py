@@ -13,19 +13,21 @@ from memxfer.engine.batches import Batch, Entry
 from memxfer.engine.budget import ByteBudget
 from memxfer.engine.calls import Caller
 from memxfer.engine.control import StopCause, Stopped
+from memxfer.engine.placing import Placer
 from memxfer.engine.settings import EngineSettings
 from memxfer.errors import AmbiguousError, BatchRefusedError, ProviderError
 from memxfer.ledger import Change, Ledger, Problem, State
 from memxfer.ledger.states import DOCUMENTS
 from memxfer.retry import Backoff
-from memxfer.spi import MemoryProvider, Outcome, SupportsLookup, WriteReceipt
+from memxfer.spi import Document, MemoryProvider, Outcome, SupportsLookup, WriteReceipt
 
-__all__ = ["Verdict", "Writer", "judge"]
+__all__ = ["ASKING", "UNSETTLED", "Verdict", "Writer", "judge"]
 
-_ASKING = (ClientKey.NONE, ClientKey.APPEND)
+ASKING = (ClientKey.NONE, ClientKey.APPEND)
+"""Of these only a look-up can tell whether something is there already."""
 _DUPLICATE = "duplicate"
 _NO_HANDLE = Problem("no_handle", "accepted, but the target gave no id to ask about it")
-_UNSETTLED = Problem("uncertain", "it may have been stored; the target takes no key and cannot be asked")
+UNSETTLED = Problem("uncertain", "it may have been stored; the target takes no key and cannot be asked")
 _OLDER_FORM = Problem(
     "conflict", "the target holds an older form of this record and did not take the new one"
 )
@@ -93,6 +95,7 @@ class Writer:
         ledger: Where receipts become durable.
         budget: Freed as documents are settled.
         settings: What to do with what cannot be known.
+        placer: Sees to what documents go into.
         done: Documents settled so far, by state; shared by all writers.
     """
 
@@ -101,13 +104,14 @@ class Writer:
     ledger: Ledger
     budget: ByteBudget
     settings: EngineSettings
+    placer: Placer
     done: Counter[str] = field(default_factory=Counter)
 
     async def process(self, batch: Batch) -> None:
         """Send a batch until each of its documents is settled, or the run stops."""
         try:
             await batch.durable
-            await self._deliver(await self._begin(batch.entries))
+            await self._deliver(await self._place(await self._begin(batch.entries)))
         except Stopped:
             return
         finally:
@@ -122,6 +126,27 @@ class Writer:
         except Stopped:
             await self._take_back([entry for entry in entries if not entry.is_settled])
             raise
+
+    async def _place(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """See to what the documents go into; those that can go nowhere are rejected."""
+        if not any(entry.document.containers for entry in entries):
+            return entries
+        try:
+            placed = await self.placer.place([entry.document for entry in entries])
+        except Stopped:
+            await self._take_back(entries)
+            raise
+        sendable: list[Entry] = []
+        lost: list[tuple[Entry, WriteReceipt]] = []
+        for entry, document in zip(entries, placed, strict=True):
+            if isinstance(document, Document):
+                entry.document = document
+                sendable.append(entry)
+            else:
+                lost.append((entry, WriteReceipt(Outcome.REJECTED, error=document)))
+        if lost:
+            await self._settle([entry for entry, _ in lost], [receipt for _, receipt in lost])
+        return sendable
 
     async def _deliver(self, entries: Sequence[Entry]) -> None:
         backoff = Backoff(self.caller.settings.retry)
@@ -224,7 +249,7 @@ class Writer:
     ) -> None:
         self.done[state] += 1
         if entry.doubt is not None:
-            self.ledger.forget_problem(change, entry.seq, _UNSETTLED.code)
+            self.ledger.forget_problem(change, entry.seq, UNSETTLED.code)
         self.ledger.settle(
             change,
             entry.seq,
@@ -261,7 +286,7 @@ class Writer:
 
     async def _ask(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """Return which of the documents in doubt have to be sent (again)."""
-        if not entries or self._writing().client_key not in _ASKING:
+        if not entries or self._writing().client_key not in ASKING:
             return entries
         if isinstance(self.target, SupportsLookup):
             return await self._look_up(self.target, entries)
@@ -302,7 +327,7 @@ class Writer:
         change = Change()
         now = self.caller.clock.now()
         for entry in entries:
-            self._end(change, entry, State.UNCERTAIN, _UNSETTLED, at=now, receipt=_NO_RECEIPT)
+            self._end(change, entry, State.UNCERTAIN, UNSETTLED, at=now, receipt=_NO_RECEIPT)
         await self._close(change, entries)
 
     async def _stop_for_decision(self, entries: Sequence[Entry]) -> None:
@@ -310,7 +335,7 @@ class Writer:
         change = Change()
         now = self.caller.clock.now()
         for entry in entries:
-            self.ledger.note(change, entry.seq, _UNSETTLED, at=now)
+            self.ledger.note(change, entry.seq, UNSETTLED, at=now)
         await self.ledger.commit(change)
         self.caller.control.stop(
             StopCause.UNCERTAIN,

@@ -1,20 +1,26 @@
 """The durable state of jobs: one folder each, one SQLite file in it, readable with plain `sqlite3`."""
 
 from memxfer.ledger.committer import Change, ResidueLine, ResidueStore
+from memxfer.ledger.containers import ContainerRow, Containers
 from memxfer.ledger.folder import JobFolder, StateFolder
 from memxfer.ledger.ledger import Accepted, InDoubt, Ledger, PartitionRow, Problem
 from memxfer.ledger.states import State
+from memxfer.ledger.waiting import Part, Waiting
 
 __all__ = [
     "Accepted",
     "Change",
+    "ContainerRow",
+    "Containers",
     "InDoubt",
     "JobFolder",
     "Ledger",
+    "Part",
     "PartitionRow",
     "Problem",
     "ResidueLine",
     "ResidueStore",
     "State",
     "StateFolder",
+    "Waiting",
 ]

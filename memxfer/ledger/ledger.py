@@ -21,7 +21,7 @@ from memxfer.ledger.schema import FORMAT, SCHEMA, check_format
 from memxfer.ledger.states import State
 from memxfer.models import format_time, sanitise_text
 
-__all__ = ["Accepted", "InDoubt", "Ledger", "PartitionRow", "Problem"]
+__all__ = ["INSERT_RECORD", "Accepted", "InDoubt", "Ledger", "PartitionRow", "Problem"]
 
 
 @dataclass(slots=True)
@@ -79,7 +79,9 @@ class Problem:
 
 
 _SECOND = 2
-_INSERT = "INSERT INTO record (seq, partition, id, key, hash, state, sends) VALUES (?, ?, ?, ?, ?, ?, ?)"
+INSERT_RECORD = (
+    "INSERT INTO record (seq, partition, id, key, hash, state, sends) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
 _SETTLE = (
     "UPDATE record SET state = ?, ingestion_id = ?, target_ids = ?, request = coalesce(?, request) "
     "WHERE seq = ?"
@@ -119,7 +121,7 @@ class Ledger:
         return self._committer.submit(change)
 
     def _after_last(self, statement: str) -> int:
-        return int(self._read(statement)[0][0] or 0) + 1
+        return int(self.read(statement)[0][0] or 0) + 1
 
     # -- records ------------------------------------------------------------------------------
 
@@ -133,7 +135,7 @@ class Ledger:
         self, change: Change, seq: int, *, partition: int, record_id: str, key: str, digest: bytes
     ) -> None:
         """Note that a document is about to be sent, under a seq from `reserve`."""
-        change.add(_INSERT, (seq, partition, record_id, key, digest, State.INTENT, 1))
+        change.add(INSERT_RECORD, (seq, partition, record_id, key, digest, State.INTENT, 1))
         change.counts[State.INTENT] += 1
 
     def intend_again(self, change: Change, row: InDoubt, key: str, digest: bytes) -> int:
@@ -185,7 +187,7 @@ class Ledger:
     ) -> int:
         """Note a record that never becomes a document; return its seq."""
         seq = self.reserve()
-        change.add(_INSERT, (seq, partition, record_id, None, None, state, 0))
+        change.add(INSERT_RECORD, (seq, partition, record_id, None, None, state, 0))
         change.counts[state] += 1
         if problem is not None:
             self.note(change, seq, problem, at=at)
@@ -232,7 +234,7 @@ class Ledger:
 
     def accepted(self, after: int, limit: int) -> list[Accepted]:
         """Return up to `limit` accepted records with a seq above `after`, in order."""
-        rows = self._read(
+        rows = self.read(
             "SELECT seq, id, ingestion_id FROM record WHERE seq > ? AND state = ? ORDER BY seq LIMIT ?",
             after,
             State.ACCEPTED,
@@ -244,7 +246,7 @@ class Ledger:
 
     def partitions(self) -> dict[str, PartitionRow]:
         """Return every known partition by name."""
-        rows = self._read("SELECT name, id, cursor, mark, done, ignored, filtered FROM partition")
+        rows = self.read("SELECT name, id, cursor, mark, done, ignored, filtered FROM partition")
         return {
             name: PartitionRow(number, name, cursor, mark, bool(done), ignored, filtered)
             for name, number, cursor, mark, done, ignored, filtered in rows
@@ -289,11 +291,11 @@ class Ledger:
 
     def counts(self) -> Counter[str]:
         """Return the counters: records by state, and those of `memxfer.ledger.states`."""
-        return Counter(dict(self._read("SELECT name, n FROM count")))
+        return Counter(dict(self.read("SELECT name, n FROM count")))
 
     def meta(self, name: str) -> str | None:
         """Return a note about the job."""
-        rows = self._read("SELECT value FROM meta WHERE name = ?", name)
+        rows = self.read("SELECT value FROM meta WHERE name = ?", name)
         return rows[0][0] if rows else None
 
     def set_meta(self, change: Change, name: str, value: str) -> None:
@@ -302,7 +304,7 @@ class Ledger:
 
     def start_run(self, change: Change, *, at: datetime) -> int:
         """Note that a run begins; return its number."""
-        [(run,)] = self._read("SELECT coalesce(max(id), 0) + 1 FROM run")
+        [(run,)] = self.read("SELECT coalesce(max(id), 0) + 1 FROM run")
         change.add("INSERT INTO run (id, started) VALUES (?, ?)", (run, format_time(at)))
         return int(run)
 
@@ -323,19 +325,19 @@ class Ledger:
 
     def last_plan(self) -> str | None:
         """Return the newest revision of what is moved, as JSON."""
-        rows = self._read("SELECT plan FROM plan ORDER BY revision DESC LIMIT 1")
+        rows = self.read("SELECT plan FROM plan ORDER BY revision DESC LIMIT 1")
         return rows[0][0] if rows else None
 
     def problems(self, code: str) -> int:
         """Return how many records have a problem with this code."""
-        return int(self._read("SELECT count(*) FROM problem WHERE code = ?", code)[0][0])
+        return int(self.read("SELECT count(*) FROM problem WHERE code = ?", code)[0][0])
 
     def twins(self) -> list[list[tuple[int, State]]]:
         """Return, key by key, the records that arrived under one key where there are several: seq and state.
 
         One record that came twice is no twin of its own.
         """
-        rows = self._read(
+        rows = self.read(
             f"SELECT key, seq, state FROM record WHERE state IN ({_ARRIVED}) AND key IN "  # noqa: S608 - constants
             f"(SELECT key FROM record WHERE key IS NOT NULL AND state IN ({_ARRIVED}) "
             "GROUP BY key HAVING count(DISTINCT id) > 1) ORDER BY key, seq"
@@ -343,7 +345,8 @@ class Ledger:
         grouped = groupby(rows, key=itemgetter(0))
         return [[(seq, State(state)) for _, seq, state in twins] for _, twins in grouped]
 
-    def _read(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+    def read(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Return the rows of a query; for the other modules of this package."""
         return list(self._rows(statement, *values))
 
     def _rows(self, statement: str, *values: object) -> Iterator[tuple[Any, ...]]:

@@ -61,6 +61,23 @@ CREATE TABLE problem (
     seq INTEGER PRIMARY KEY, at TEXT NOT NULL, code TEXT, reason TEXT NOT NULL, correlation_id TEXT
 );
 
+-- what has to be in the target before documents can go into it
+CREATE TABLE container (
+    name TEXT PRIMARY KEY, kind TEXT NOT NULL, within TEXT,
+    token TEXT NOT NULL,         -- a mark to find it by
+    since TEXT NOT NULL,         -- when it was first asked for
+    tries INTEGER NOT NULL,
+    target_id TEXT,              -- NULL: it may have been made
+    task TEXT,                   -- what has to end before it can be used
+    made INTEGER                 -- 1: made for this job; 0: it was there
+) WITHOUT ROWID;
+
+-- parts of something that is sent as a whole, with their records; removed once they have arrived
+CREATE TABLE waiting (
+    seq INTEGER PRIMARY KEY, name TEXT NOT NULL, rank TEXT NOT NULL, record BLOB NOT NULL
+);
+CREATE INDEX waiting_by_group ON waiting (name, rank, seq);
+
 -- kept in the same transaction as the rows it counts, so that a job's state loads at once
 CREATE TABLE count (name TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
 """

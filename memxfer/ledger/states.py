@@ -1,8 +1,8 @@
 """The states a source record goes through.
 
 ```
-intent -> accepted -> stored
-   |          '-----> failed
+intent  -> accepted -> stored
+waiting       '-----> failed
    '-> stored | present | failed | uncertain
 skipped | rejected | gone          (never sent)
 ```
@@ -20,6 +20,8 @@ class State(StrEnum):
 
     INTENT = "intent"
     """Durable before the call: it may have been sent."""
+    WAITING = "waiting"
+    """Listed, and kept until the rest of its group is; once it has been sent, `sends` is above 0."""
     ACCEPTED = "accepted"
     """Acknowledged, still processing."""
     STORED = "stored"

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from memxfer.config import Config
-from memxfer.engine.batching import Pipeline
 from memxfer.engine.budget import ByteBudget
 from memxfer.engine.calls import Caller
 from memxfer.engine.control import RunControl, StopCause, Stopped
 from memxfer.engine.listing import ListedPage, Listing, Slice
+from memxfer.engine.pipeline import Pipeline
 from memxfer.errors import ConfigError, InterruptedRunError, MemxferError
 from memxfer.gaps import Census, End, EnvelopeBuilder, GapReport, build_report
 from memxfer.identity import IdentityMap

@@ -20,10 +20,13 @@ _PAUSING = (StopCause.AUTH, StopCause.QUOTA, StopCause.UNAVAILABLE, StopCause.FA
 
 
 def counts_of(counters: Counter[str]) -> Counts:
-    """Return the counts of a ledger; an intent without an answer is uncertain, by its nature."""
+    """Return the counts of a ledger; an intent without an answer is uncertain, by its nature.
+
+    Records that wait for the rest of their group are no more counted than those not listed yet.
+    """
     states = {state.value: counters[state] for state in State if state.value in Counts.model_fields}
     states["uncertain"] += counters[State.INTENT]
-    return Counts(listed=sum(counters[state] for state in State), **states)
+    return Counts(listed=sum(counters[state] for state in State if state is not State.WAITING), **states)
 
 
 def resting_status(counts: Counts) -> JobStatus:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Literal, Protocol, runtime_checkable
 
 from memxfer.models import MemoryRecord, Version
 from memxfer.spi.reading import Partition
-from memxfer.spi.writing import IngestStatus
+from memxfer.spi.writing import Document, Ensured, IngestStatus, Joined, Wanted
 
 __all__ = [
     "LookupVisibility",
+    "SupportsContainers",
     "SupportsCount",
     "SupportsDelete",
     "SupportsGet",
+    "SupportsGroups",
     "SupportsHistory",
     "SupportsIngestStatus",
     "SupportsLookup",
@@ -59,6 +61,51 @@ class SupportsLookup(Protocol):
 
     async def lookup(self, keys: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """Return the target ids of those `keys` that are there; absent keys are absent."""
+        ...
+
+
+@runtime_checkable
+class SupportsContainers(Protocol):
+    """Documents go into things that must be there first: threads, graphs, entities."""
+
+    container_batch: Mapping[str, int]
+    """Most containers of a kind in one `ensure`; a kind that is not named: one."""
+
+    async def ensure(self, wanted: Sequence[Wanted]) -> Sequence[Ensured]:
+        """Find or make containers of one kind in one place.
+
+        Calls for the same kind in the same container come one after the other; those at the top come
+        side by side, so the target has to know them by an id of their own or by the token.
+
+        Asked again with `tries` above 1 whenever it cannot be told whether an earlier call made them:
+        after an `AmbiguousError`, a crash, a time-out. It must neither make a second one then nor leave
+        the first behind.
+
+        Returns:
+            One answer for each, in order.
+
+        Raises:
+            TransientError, FatalError: Certainly nothing was made.
+            AmbiguousError: It may have been.
+            RecordError: They can never be made; what should go into them is rejected. The engine asks
+                for each alone before it believes that of several.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsGroups(Protocol):
+    """Documents that name a `group` are sent as a whole, once all of its parts are listed."""
+
+    def join(self, parts: Sequence[Document]) -> Sequence[Joined]:
+        """Put the parts of one group together, in their order. Pure: no I/O.
+
+        Returns:
+            What is sent, one request each and one after the other; together they have every part.
+
+        Raises:
+            RecordError: The group can never be sent; all its records are rejected.
+        """
         ...
 
 

@@ -5,7 +5,9 @@ Both are made for every record, so they are structs: a frozen dataclass takes te
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -16,19 +18,40 @@ from memxfer.models import Scope
 
 __all__ = [
     "IDENTITY_MAPPED",
+    "Container",
     "Document",
+    "Ensured",
     "IngestState",
     "IngestStatus",
+    "Joined",
     "Outcome",
     "Prepared",
     "Refused",
     "Skipped",
+    "Wanted",
     "WriteReceipt",
 ]
 
 
 IDENTITY_MAPPED = "identity_mapped"
 """The change of a document whose record was given another owner before the target mapped it."""
+
+
+class Container(msgspec.Struct, frozen=True, gc=False):
+    """Something that must be there before what goes into it: a user, a thread, a graph, an entity.
+
+    Attributes:
+        name: Tells it from all others of the job, on every run: `"thread:ann/42"`. What the target calls
+            it is the provider's business.
+        kind: A short stable word; those of one kind and place are made together.
+        within: Name of the container it is in; that one stands before it in `Document.containers`.
+        spec: What the provider needs to make it, as JSON values.
+    """
+
+    name: str
+    kind: str
+    within: str | None = None
+    spec: Mapping[str, Any] = {}
 
 
 class Document(msgspec.Struct, frozen=True, gc=False):  # many wait at a time, and none leads to itself
@@ -46,6 +69,12 @@ class Document(msgspec.Struct, frozen=True, gc=False):  # many wait at a time, a
         changes: What this document alters or leaves out beyond what the target's capabilities say,
             as short stable words: `"nul_replaced"`, `"envelope_dropped"`. Never silent: they are
             counted, and the record's original belongs in the residue.
+        containers: What must be there before it, outermost first; the engine has it made once.
+        container_ids: The target's ids of `containers`, in the same order. Given to `write`, empty before.
+        lane: Documents of different lanes never share a request: `"facts of graph 7"`.
+        group: It is a part of something that is sent as a whole, and waits until all parts are listed:
+            `"conversation:ann/42"`. See `SupportsGroups`.
+        rank: Where it stands in its group: parts are sorted by it, then by listing order.
     """
 
     key: str
@@ -55,6 +84,64 @@ class Document(msgspec.Struct, frozen=True, gc=False):  # many wait at a time, a
     scope: str
     changes: tuple[str, ...] = ()
     owner: Scope | None = None
+    containers: tuple[Container, ...] = ()
+    container_ids: tuple[str, ...] = ()
+    lane: str = ""
+    group: str | None = None
+    rank: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """One request's worth of a group.
+
+    Attributes:
+        document: What is sent. Its `key` and `record_id` are those of its first part.
+        count: How many parts it is made of, from where the one before it ended.
+        is_idempotent: Sending it again stores nothing twice, whatever `writing.client_key` says of others.
+    """
+
+    document: Document
+    count: int
+    is_idempotent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A container that the target is asked for.
+
+    Attributes:
+        container: What it is.
+        within_id: The target's id of the container it is in.
+        token: 32 hex digits that this container has on every try: a mark to find it by, or a part of an
+            idempotency key.
+        tries: 1 the first time. Above that, an earlier try may have made it: look before making another.
+        since: When the first try was noted, UTC.
+        taken: Target ids, of the same kind and place, that belong to other containers of the job.
+            Only given when `tries` is above 1. What one container of a call gets is taken for the others.
+    """
+
+    container: Container
+    within_id: str | None
+    token: str
+    tries: int
+    since: datetime
+    taken: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Ensured:
+    """A container that is there, or will be once its task has ended.
+
+    Attributes:
+        target_id: The target's id of it.
+        task: Handle to ask `ingest_status` about, where it cannot be used yet.
+        is_new: Made for this job; `False` where it was there before.
+    """
+
+    target_id: str
+    task: str | None = None
+    is_new: bool = True
 
 
 @dataclass(frozen=True, slots=True)

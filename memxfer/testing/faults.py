@@ -33,9 +33,9 @@ class FaultKind(StrEnum):
     """The process dies when the backend has done it, before the caller learns."""
 
     AMBIGUOUS_BEFORE = "ambiguous_before"
-    """Write: the answer is lost, and nothing was stored."""
+    """Write, or an optional operation: the answer is lost, and nothing was done."""
     AMBIGUOUS_AFTER = "ambiguous_after"
-    """Write: the answer is lost, and everything was stored."""
+    """Write, or an optional operation: the answer is lost, and everything was done."""
     DROPPED_RECEIPTS = "dropped_receipts"
     """Write: stored, but the last receipt is missing from the answer: an adapter's bug."""
     BATCH_REFUSED = "batch_refused"

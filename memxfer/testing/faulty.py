@@ -38,8 +38,9 @@ from memxfer.testing.faults import Fault, FaultKind, FaultScript, SimulatedCrash
 __all__ = ["FaultyProvider"]
 
 _T = TypeVar("_T")
-_ASYNC_OPERATIONS = ("count", "get", "lookup", "delete", "history", "ingest_status")
-_OPTIONAL = (*_ASYNC_OPERATIONS, "partitions", "lookup_visibility")
+_ASYNC_OPERATIONS = ("count", "get", "lookup", "delete", "history", "ingest_status", "ensure")
+_VALUES = ("lookup_visibility", "container_batch")
+_OPTIONAL = (*_ASYNC_OPERATIONS, *_VALUES, "partitions", "join")
 _EMPTY_MARK = "empty-page:"
 
 _RAISED: dict[FaultKind, Callable[..., ProviderError]] = {
@@ -206,9 +207,12 @@ def _spoil_page(page: Page, faults: Mapping[FaultKind, Fault], cursor: str | Non
     return changed
 
 
+def _lost(provider: str, operation: str) -> AmbiguousError:
+    return AmbiguousError("injected: the answer was lost", provider=provider, operation=operation)
+
+
 def _unknown(provider: str) -> WriteReceipt:
-    error = AmbiguousError("injected: the answer was lost", provider=provider, operation="write")
-    return WriteReceipt(Outcome.UNKNOWN, error=error)
+    return WriteReceipt(Outcome.UNKNOWN, error=_lost(provider, "write"))
 
 
 def _rejected(provider: str) -> WriteReceipt:
@@ -238,15 +242,21 @@ def _class_for(
 
 
 def _forward(operation: str) -> Any:
-    if operation == "lookup_visibility":
-        return property(lambda self: self.inner.lookup_visibility)
+    if operation in _VALUES:
+        return property(lambda self: getattr(self.inner, operation))
     if operation == "partitions":
         return lambda self: self.inner.partitions()
+    if operation == "join":
+        return lambda self, parts: self.inner.join(parts)
 
     async def forwarded(self: FaultyProvider, *arguments: Any) -> Any:
         call = getattr(self.inner, operation)
         faults = self.script.next_call(operation)
+        if FaultKind.AMBIGUOUS_BEFORE in faults:
+            raise _lost(self.name, operation)
         answer = await self._spoil(faults, lambda: call(*arguments))
+        if FaultKind.AMBIGUOUS_AFTER in faults:
+            raise _lost(self.name, operation)
         lie = faults.get(FaultKind.LYING_TOTAL)
         return int(answer * lie.factor) if lie else answer
 

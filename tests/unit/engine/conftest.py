@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import pytest
 
 from memxfer.archive import ArchiveReader, Origin, ResidueArchive
-from memxfer.engine.batching import Pipeline
 from memxfer.engine.control import RunControl
 from memxfer.engine.engine import Engine
+from memxfer.engine.pipeline import Pipeline
 from memxfer.engine.residue import Residue
 from memxfer.engine.settings import EngineSettings
 from memxfer.ids import KeyTemplate

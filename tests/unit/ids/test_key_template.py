@@ -154,6 +154,34 @@ def test_a_record_without_the_field_is_refused_alone_and_told_which(field):
     assert "the-secret-id" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("fields", "key"),
+    [
+        ({"provenance": {"index": 7}}, "c:7"),
+        ({"provenance": {"index": 0}}, "c:0"),
+        ({"provenance": {"index": ""}}, "c:a%20%7C"),
+        ({}, "c:a%20%7C"),
+    ],
+)
+def test_of_alternatives_the_first_that_the_record_has_is_taken_and_encoded_as_ever(fields, key):
+    made = template("{conversation}:{index|id}").key(record("a |", scope=Scope(session="c"), **fields))
+    assert made == key
+
+
+def test_alternatives_can_be_more_than_two():
+    made = template("{tenant|agent|user}/{id}")
+    assert made.key(record(scope=Scope(user="u"))) == "u/r1"
+    assert made.key(record(scope=Scope(user="u", agent="a"))) == "a/r1"
+
+
+def test_a_record_without_any_alternative_is_refused_and_told_all_of_them():
+    with pytest.raises(RecordError, match=r"needs \{user\|agent\}") as caught:
+        template("{user|agent}:{id}").key(record("the-secret-id"))
+
+    assert caught.value.code == "no_key"
+    assert "the-secret-id" not in str(caught.value)
+
+
 def test_an_empty_field_is_as_good_as_none():
     with pytest.raises(RecordError) as caught:
         template("{user}").key(record(scope=Scope(user="")))
@@ -179,6 +207,12 @@ def test_an_empty_field_is_as_good_as_none():
         ("id}", "malformed"),
         ("schlüssel:{id}", "outside ASCII"),
         ("{id}:ü", "outside ASCII"),
+        ("{index|colour}", r"unknown field \{colour\} in \{index\|colour\}; known: agent, app"),
+        ("{index|}", r"unknown field \{\} in \{index\|\}"),
+        ("{|id}", r"unknown field \{\} in \{\|id\}"),
+        ("{index | id}", r"unknown field \{index \}"),
+        ("{user|provider}", r"\{user\|provider\} has no use .* every record has a provider"),
+        ("{index|id!r}", r"\{index\|id\} takes no"),
         ("{id!r}", r"\{id\} takes no"),
         ("{id:>10}", r"\{id\} takes no"),
     ],

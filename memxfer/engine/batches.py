@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from memxfer.engine.watermark import Ticket
 from memxfer.ledger import InDoubt, ResidueLine
 from memxfer.spi import Document
+from memxfer.spi.writing import MOST_LANES
 
 __all__ = ["Batch", "Entry", "Lanes"]
-
-_MOST_LANES = 256
-"""Lanes that wait for company at once; beyond, the one that has waited longest goes."""
 
 
 @dataclass(slots=True, eq=False)
@@ -100,7 +98,7 @@ class Lanes:
         if buffer is not None:
             return [] if buffer.takes(entry) else buffer.take()
         self._open[lane] = _Buffer(*self._limits)
-        if len(self._open) <= _MOST_LANES:
+        if len(self._open) <= MOST_LANES:
             return []
         return self._open.pop(next(iter(self._open))).take()
 

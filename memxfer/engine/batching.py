@@ -13,7 +13,7 @@ from memxfer.engine.budget import ByteBudget
 from memxfer.engine.control import RunControl
 from memxfer.engine.leftovers import Leftovers
 from memxfer.engine.listing import Listed, ListedPage, Slice
-from memxfer.engine.pipeline import Pipeline
+from memxfer.engine.pipeline import Pipeline, regrouped
 from memxfer.engine.residue import Residue
 from memxfer.engine.settings import EngineSettings
 from memxfer.engine.watermark import PartitionWalk, Ticket
@@ -199,7 +199,9 @@ class Batcher:
             return None
         prepared = self._pipeline.prepare(record) if is_wanted else _DESELECTED
         original, prepared = self._original(ticket, listed, prepared, doubt)
-        if isinstance(prepared, Document) and prepared.group is not None and doubt is None:
+        if isinstance(prepared, Document) and prepared.group is not None:
+            if doubt is not None:
+                raise regrouped(self._pipeline.target.name)
             self._keep_waiting(change, ticket, listed, prepared, original)
             return None
         if isinstance(prepared, Document):

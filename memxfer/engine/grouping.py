@@ -10,7 +10,7 @@ from typing import Any
 from memxfer.capabilities import Writing
 from memxfer.engine.calls import Caller
 from memxfer.engine.control import StopCause, Stopped, side_by_side
-from memxfer.engine.pipeline import Pipeline
+from memxfer.engine.pipeline import Pipeline, regrouped
 from memxfer.engine.placing import Placer
 from memxfer.engine.settings import EngineSettings
 from memxfer.engine.writing import ASKING, UNSETTLED, judge
@@ -84,7 +84,7 @@ class Grouper:
 
     async def _send_group(self, name: str) -> None:
         while True:
-            parts = await self._sendable(self._rows.parts(name))
+            parts = await self._sendable(name, self._rows.parts(name))
             if not parts:
                 return
             try:
@@ -101,13 +101,15 @@ class Grouper:
             else:
                 return
 
-    async def _sendable(self, parts: Sequence[Part]) -> list[tuple[Part, Document]]:
+    async def _sendable(self, group: str, parts: Sequence[Part]) -> list[tuple[Part, Document]]:
         """Return the parts with their documents; settle those that are none any more."""
         found: list[tuple[Part, Document]] = []
         change = Change()
         for part in parts:
             prepared = self.pipeline.prepare(decode_record(part.record))
             if isinstance(prepared, Document):
+                if prepared.group != group:
+                    raise regrouped(self._target.name)
                 found.append((part, prepared))
             else:
                 self._set_aside(change, part, prepared)

@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from memxfer.errors import RecordError
+from memxfer.errors import ConfigError, RecordError
 from memxfer.models import MemoryRecord
 from memxfer.spi import Document, MemoryProvider, Prepared, Refused, Selection, Skipped
 from memxfer.spi.writing import IDENTITY_MAPPED
 
-__all__ = ["Pipeline"]
+__all__ = ["Pipeline", "regrouped"]
 
 _UNMAPPABLE = (
     ValueError,
@@ -63,3 +63,11 @@ class Pipeline:
         if mapped is record or not isinstance(prepared, Document):
             return prepared
         return msgspec.structs.replace(prepared, changes=(*prepared.changes, IDENTITY_MAPPED))
+
+
+def regrouped(target: str) -> ConfigError:
+    """Return the error of a job whose records were to be sent alone and now are not, or the other way."""
+    return ConfigError(
+        f"the job was begun under other settings of {target}: some of its records would now be sent with "
+        "others, or alone. Restore the connection's settings, or start a new job with `memxfer migrate`"
+    )

@@ -14,10 +14,12 @@ from memxfer.capabilities import Capabilities
 from memxfer.gaps import Census, Fidelity
 from memxfer.models import MemoryRecord
 from memxfer.spi import Document, MemoryProvider, Prepared, SupportsIngestStatus
+from memxfer.spi.writing import MOST_LANES
 
 __all__ = ["Forecast", "Forecaster", "Place"]
 
 _BATCH_BYTES = 4 * 2**20
+_REMEMBERED = 50_000
 _SAMPLED = 16
 _THINNED = 256
 _ENOUGH = 1_000
@@ -58,7 +60,7 @@ class Forecast(_Model):
         undecided: How many wait for a decision, by code; while there are any, nothing is sent.
         places: Where the documents land, the most frequent first.
         read_requests: Requests to the source.
-        write_requests: Requests that carry documents.
+        write_requests: Requests that carry documents, or make what they go into.
         status_requests: Questions whether documents were processed, at the least.
         bytes: Bytes of all documents.
         seconds: Least time under the rate limits that are known; `None` where none is.
@@ -110,7 +112,7 @@ class Forecaster:
         """Count one record, and what would become of it."""
         if isinstance(prepared, Document):
             self._bytes += prepared.size
-            self._batches.add(prepared.size)
+            self._batches.add(prepared)
         if self._keeps(record, prepared):
             self._originals.add(record)
 
@@ -170,24 +172,43 @@ def _rate(end: MemoryProvider[Any], capabilities: Capabilities) -> float | None:
 
 
 class _Batches:
-    """Fills batches as a run does when documents come fast enough."""
+    """Fills batches as a run does when documents come fast enough: lane by lane.
+
+    Groups, and what has to be made before documents, are counted exactly where the source lists their
+    parts together, and too high where they are scattered over the source.
+    """
 
     def __init__(self, target: MemoryProvider[Any]) -> None:
         writing = target.capabilities().writing
         most = writing.max_batch if writing else 1
         self._most = min(target.config.batch_size or most, most)
-        self._documents = 0
-        self._bytes = 0
+        self._filling: dict[str, tuple[int, int]] = {}
+        self._met: dict[str, None] = {}
         self.count = 0
 
-    def add(self, size: int) -> None:
+    def add(self, document: Document) -> None:
         """Add one document."""
-        is_full = self._documents >= self._most or self._bytes + size > _BATCH_BYTES
-        if not self.count or is_full:
+        for container in document.containers:
+            self._meet(container.name)
+        if document.group is not None:
+            self._meet(document.group)
+            return
+        documents, size = self._filling.get(document.lane, (self._most, 0))
+        if documents >= self._most or size + document.size > _BATCH_BYTES:
             self.count += 1
-            self._documents = self._bytes = 0
-        self._documents += 1
-        self._bytes += size
+            documents = size = 0
+        self._filling[document.lane] = (documents + 1, size + document.size)
+        if len(self._filling) > MOST_LANES:
+            del self._filling[next(iter(self._filling))]
+
+    def _meet(self, name: str) -> None:
+        """Count a request for something that takes one of its own, unless it was met of late."""
+        if name in self._met:
+            return
+        self.count += 1
+        self._met[name] = None
+        if len(self._met) > _REMEMBERED:
+            del self._met[next(iter(self._met))]
 
 
 class _Originals:

@@ -36,6 +36,9 @@ __all__ = [
 IDENTITY_MAPPED = "identity_mapped"
 """The change of a document whose record was given another owner before the target mapped it."""
 
+MOST_LANES = 256
+"""Lanes whose documents wait for company at once; beyond, the one opened first goes."""
+
 
 class Container(msgspec.Struct, frozen=True, gc=False):
     """Something that must be there before what goes into it: a user, a thread, a graph, an entity.

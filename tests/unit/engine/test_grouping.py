@@ -8,6 +8,7 @@ from memxfer.engine.control import StopCause
 from memxfer.ledger import State
 from memxfer.spi import ClientKey
 from memxfer.testing import Fault, FaultKind
+from memxfer_memory import MemoryReferenceProvider
 from tests.unit.engine.talking import Archive, Forgetful, talking_of
 
 pytestmark = pytest.mark.anyio
@@ -264,3 +265,32 @@ async def test_originals_of_waiting_parts_are_durable_before_they_are_sent(talki
 
     check(talking, archive)
     assert len(talking.originals()) == 54
+
+
+async def test_a_job_does_not_go_on_under_settings_that_send_its_parts_otherwise(talking, archive):
+    stopped = await talking.run(target_faults=[Fault(FaultKind.AUTH, calls=(1,))])
+    assert stopped.cause is StopCause.AUTH
+    grouping, talking.target_class = talking.target_class, MemoryReferenceProvider
+
+    run = await talking.run()
+
+    assert run.cause is StopCause.FATAL
+    assert "Restore the connection's settings" in run.control.reason
+
+    talking.target_class = grouping
+    await talking.run()
+
+    check(talking, archive)
+
+
+async def test_nor_under_settings_that_group_what_was_on_its_way_alone(talking, archive):
+    grouping, talking.target_class = talking.target_class, MemoryReferenceProvider
+    crashed = await talking.run(target_faults=[Fault(FaultKind.CRASH_AFTER, calls=(2,))])
+    assert crashed.crashed
+    talking.target_class = grouping
+
+    run = await talking.run()
+
+    assert run.cause is StopCause.FATAL
+    assert "Restore the connection's settings" in run.control.reason
+    assert archive.pieces == []

@@ -3,7 +3,7 @@
 import contextlib
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -76,9 +76,17 @@ class Pairs:
     folder: Path
     emulators: contextlib.ExitStack
 
+    servers: dict[str, Any] = field(default_factory=dict)
+
     def _serve(self, emulator: Any) -> Any:
         self.emulators.enter_context(contextlib.closing(emulator))
-        return self.emulators.enter_context(serve_in_thread(emulator))
+        server = self.emulators.enter_context(serve_in_thread(emulator))
+        self.servers[emulator.name] = server
+        return server
+
+    def server_of(self, name: str) -> Any:
+        """Return the emulator of this provider that was started last."""
+        return self.servers[name]
 
     async def source(self, name: str, records: list[MemoryRecord]) -> MemoryProvider[Any]:
         """Return a provider of this name over a store that holds `records`, as far as it can."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import typer.main
 
 from memxfer import errors, registry
-from memxfer.capabilities import Dimension
+from memxfer.capabilities import Dimension, Level
 from memxfer.cli import exits
 from memxfer.cli.app import build
 from memxfer.cli.session import GLOBAL_OPTIONS
@@ -23,8 +24,8 @@ from memxfer.report.providers import roles, setting_rows
 from memxfer.spi import ConnectionConfig, RemoteConfig
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/**/*.md")
-_REGION = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
+PAGES = ("README.md", "CONTRIBUTING.md", "docs/**/*.md", "providers/*/README.md")
+_REGION = re.compile(r"(<!-- generated: ([a-z0-9-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
 # Enough to build each provider: capabilities are declared, so nothing is opened.
 _BLOCKS: dict[str, dict[str, Any]] = {
     "archive": {"path": "backup"},
@@ -166,6 +167,36 @@ def _levels(declared: Any, dimension: Dimension) -> str:
     return "; ".join(words) or "-"
 
 
+def losses(name: str) -> str:
+    """Return what one provider gives and takes whole, and a table of what it does not."""
+    provider, kind = _declared(name)
+    channels = [(one, provider.capabilities().channel(one)) for one in Dimension]
+    said = []
+    if kind.is_source():
+        said.append(f"**Read whole:** {_whole(channels, 'read')}.\n")
+    if kind.is_target():
+        said.append(f"**Written whole:** {_whole(channels, 'write')}.\n")
+    rows = [
+        (one.value.replace("_", " "), *_sides(kind, channel), channel.note)
+        for one, channel in channels
+        if channel.note or set(_sides(kind, channel)) - {"-"} not in ({"whole"}, {"no"})
+    ]
+    return "\n".join([*said, table(("dimension", "read", "written", ""), rows)])
+
+
+def _whole(channels: Iterable[tuple[Dimension, Any]], side: str) -> str:
+    names = [one.value for one, channel in channels if getattr(channel, side) is Level.NATIVE]
+    return ", ".join(name.replace("_", " ") for name in names) or "nothing"
+
+
+def _sides(kind: Any, channel: Any) -> tuple[str, str]:
+    words = {Level.NATIVE: "whole", Level.LOSSY: "in part", Level.ENVELOPE: "in metadata", Level.NONE: "no"}
+    return (
+        words[channel.read] if kind.is_source() else "-",
+        words[channel.write] if kind.is_target() else "-",
+    )
+
+
 # -- errors ---------------------------------------------------------------------------------------
 
 
@@ -214,6 +245,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "example-provider": example_provider,
 }
 """What may be generated, by the name a page asks for."""
+PARTS |= {f"losses-{name}": partial(losses, name) for name in _BLOCKS}
 
 
 def render(page: str) -> str:

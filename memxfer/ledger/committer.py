@@ -83,6 +83,8 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         if not read_only:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+            # What waited with its text leaves no trace once it is gone.
+            connection.execute("PRAGMA secure_delete = ON")
     except sqlite3.Error as error:
         if connection is not None:
             connection.close()

@@ -8,37 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import httpx
 
-from memxfer.spi import (
-    ConfigError,
-    CursorExpiredError,
-    ProviderError,
-    ProviderNotInstalledError,
-    RawPage,
-    UnavailableError,
-)
-from memxfer.transport import FAILURES, classify, error_for_status, open_client, redact
-from memxfer_zep.config import NAME, ZepConfig
+from memxfer.spi import ConfigError, ProviderError, ProviderNotInstalledError, RawPage
+from memxfer.transport import open_client
+from memxfer_zep.answers import GONE, plain
+from memxfer_zep.calls import Caller, unreadable
+from memxfer_zep.config import ZepConfig
+from memxfer_zep.writes import ZepWrites
 
 __all__ = ["ZepClient", "open_zep_client"]
-
-T = TypeVar("T")
-
-_NOT_FOUND: Final = 404
-_FORBIDDEN: Final = 403
-_GONE: Final = "not_found"
-_V3: Final = (
-    "this looks like Zep's older API (v3): memxfer speaks v4 only. Move the project to v4 "
-    "(it works with zep-cloud 4), use a key of a v4 project, or correct base_url"
-)
-_UNREADABLE = (UnicodeDecodeError, RecursionError)
-"""What the SDK lets through from an answer that is not JSON or nests absurdly."""
-
-_NO_PROJECT: Final = (400, 404, 405, 422)
-_NAME_IT: Final = 'set project = "NAME" on the connection, and keep it'
 
 _ORDER: Final[Mapping[str, Any]] = {"order_by": "uuid", "order": "asc"}
 """An uuid never changes, so rows keep their place while others come and go."""
@@ -88,12 +69,16 @@ class ZepClient:
         sdk: An `AsyncZep` without retries.
         http: The client it sends through; closed with this one.
         now: Gives the time of day.
+
+    Attributes:
+        writes: The calls that a target needs beside these.
     """
 
     def __init__(self, sdk: Any, http: httpx.AsyncClient, *, now: Callable[[], datetime]) -> None:
         self._sdk = sdk
         self._http = http
-        self._now = now
+        self._caller = Caller(http, now=now)
+        self.writes = ZepWrites(sdk, self._caller)
 
     async def project(self) -> dict[str, Any]:
         """Return the key's project.
@@ -102,11 +87,11 @@ class ZepClient:
             ConfigError: What answers is no API v4.
             AuthError: The key is refused.
         """
-        return _plain(await self._call("connect", self._sdk.project.get))
+        return plain(await self._caller("connect", self._sdk.project.get))
 
     async def try_listing(self) -> None:
         """Ask for one user, to see whether the key is good; errors as for `project`."""
-        await self._call("connect", lambda: self._sdk.user.list(page_size=1))
+        await self._caller("connect", lambda: self._sdk.user.list(page_size=1))
 
     async def users(self, cursor: str | None, limit: int) -> RawPage:
         """Return a page of users, in order of uuid."""
@@ -120,6 +105,57 @@ class ZepClient:
         """Return a page of threads, of one user or of all, in order of uuid."""
         return await self._page(
             lambda: self._sdk.thread.list(cursor=cursor, page_size=limit, user_uuid=user_uuid, **_ORDER)
+        )
+
+    async def newest_threads(self, cursor: str | None, limit: int, *, user_uuid: str) -> RawPage:
+        """Return a page of a user's threads, the latest made first."""
+        newest: Mapping[str, Any] = {"order_by": "created_at", "order": "desc"}
+        return await self._page(
+            lambda: self._sdk.thread.list(cursor=cursor, page_size=limit, user_uuid=user_uuid, **newest)
+        )
+
+    async def tasks(self, kind: str, status: str, cursor: str | None, limit: int) -> RawPage:
+        """Return a page of the project's tasks of one kind (`graph.add_nodes`) in one state."""
+        return await self._page(
+            lambda: self._sdk.task.list(cursor=cursor, page_size=limit, type=kind, status=status)
+        )
+
+    async def task(self, task_uuid: str) -> dict[str, Any] | None:
+        """Return a task, `None` if Zep does not know it."""
+        return await self._one(lambda: self._sdk.task.get(task_uuid))
+
+    async def edge(self, graph_uuid: str, edge_uuid: str) -> dict[str, Any] | None:
+        """Return a fact of a graph, `None` if it is not there (yet)."""
+        return await self._one(lambda: self._sdk.graph.edge.get(graph_uuid, edge_uuid))
+
+    async def user_node(self, user_uuid: str) -> dict[str, Any] | None:
+        """Return the entity that stands for a user in the user's graph."""
+        return await self._one(lambda: self._sdk.user.get_node(user_uuid))
+
+    async def marked(
+        self, listing: str, graph: str, marks: Mapping[str, Any] | None, cursor: str | None, limit: int
+    ) -> RawPage:
+        """Return a page of a graph's facts or episodes whose episode has one of some marks in its metadata.
+
+        Args:
+            listing: `facts` or `episodes`.
+            graph: The graph's uuid.
+            marks: The filter, as a group of metadata filters; `None`: all of them.
+            cursor: `None` for the first page.
+            limit: Most rows wanted, at most 100.
+
+        Raises:
+            RecordError: Zep does not take the filter.
+        """
+        from zep_cloud.types import EdgeListFilters, EpisodeListFilters, MetadataFilterGroup
+
+        list_them, order = self._listings()[listing]
+        model = EdgeListFilters if listing == "facts" else EpisodeListFilters
+        if marks is None:
+            return await self._page(lambda: list_them(graph, cursor=cursor, page_size=limit, **order))
+        filters = model(metadata_filters=MetadataFilterGroup.model_validate(marks))
+        return await self._page(
+            lambda: list_them(graph, cursor=cursor, page_size=limit, filters=filters, **order)
         )
 
     async def rows(self, listing: str, parent: str, cursor: str | None, limit: int) -> RawPage:
@@ -181,130 +217,17 @@ class ZepClient:
 
     async def _one(self, call: Callable[[], Awaitable[Any]]) -> dict[str, Any] | None:
         try:
-            return _plain(await self._call("read", call))
+            return plain(await self._caller("read", call))
         except ProviderError as error:
-            if error.code == _GONE:
+            if error.code == GONE:
                 return None
             raise
 
     async def _page(self, call: Callable[[], Awaitable[Any]]) -> RawPage:
-        found = await self._call("read", call)
-        page = found if isinstance(found, dict) else _plain(found.response)
+        found = await self._caller("read", call)
+        page = found if isinstance(found, dict) else plain(found.response)
         rows = page.get("items") or []
         if not isinstance(rows, list):
-            raise _unreadable("read")
+            raise unreadable("read")
         total = page.get("total_size")
         return RawPage(rows, page.get("next_cursor") or None, total if isinstance(total, int) else None)
-
-    async def _call(self, operation: str, call: Callable[[], Awaitable[T]]) -> T | dict[str, Any]:
-        """Call the SDK; the answer as JSON where its models could not read it.
-
-        Errors of the SDK quote the whole answer, memories included, so they are not kept as a cause.
-        """
-        from zep_cloud.core.api_error import ApiError
-        from zep_cloud.core.parse_error import ParsingError
-
-        try:
-            return await call()
-        except ParsingError as error:
-            if error.status_code == 200 and isinstance(error.body, dict):
-                return error.body
-            meaning = self._refusal(error.status_code, error.headers, error.body, operation)
-        except ApiError as error:
-            meaning = self._refusal(error.status_code, error.headers, error.body, operation)
-        except FAILURES as error:
-            where = str(self._http.base_url).rstrip("/")
-            raise classify(error, is_write=False, provider=NAME, operation=operation, where=where) from error
-        except _UNREADABLE:
-            meaning = _unreadable(operation)
-        raise meaning
-
-    def _refusal(
-        self, status: int | None, headers: Mapping[str, str] | None, body: Any, operation: str
-    ) -> Exception:
-        if status is None:
-            return _unreadable(operation)
-        said = _Said(body)
-        if operation == "connect" and said.is_no_v4(status):
-            return ConfigError(f"zep does not answer as an API v4 should ({status}); {_V3}")
-        if operation == "connect" and status in _NO_PROJECT and said.is_v4:
-            return ConfigError(f"zep does not show the key's project ({status}); {_NAME_IT}")
-        if status == _NOT_FOUND and not said.is_v4:
-            return UnavailableError(
-                f"what answers for zep knows no such address ({status}), and it is not Zep that says so",
-                provider=NAME,
-                operation=operation,
-                status=status,
-                code="http_404",
-            )
-        if status == 400 and "cursor" in f"{said.code} {said.param}":
-            return CursorExpiredError(
-                "zep does not know this cursor any more",
-                provider=NAME,
-                operation=operation,
-                status=status,
-                correlation_id=said.request_id,
-                code="cursor_expired",
-            )
-        return error_for_status(
-            status,
-            is_write=False,
-            now=self._now(),
-            headers=headers,
-            text="; ".join(filter(None, (redact(said.message), _hint(said, status, operation)))),
-            reason=said.code or None,
-            provider=NAME,
-            operation=operation,
-            correlation_id=said.request_id or (headers or {}).get("x-request-id"),
-        )
-
-
-class _Said:
-    """An error's body: `{"error": {...}}` in v4, `{"message": ...}` in v3, a page from a proxy.
-
-    Attributes:
-        is_v4: Worded as v4 does.
-        is_v3: Worded as v3 does.
-    """
-
-    def __init__(self, body: Any) -> None:
-        plain = _plain(body) if hasattr(body, "model_dump") else body
-        fields = plain if isinstance(plain, dict) else {}
-        found = fields.get("error")
-        error = found if isinstance(found, dict) else {}
-        self.is_v4 = bool(error)
-        self.is_v3 = not error and isinstance(fields.get("message"), str)
-        self.code = _text(error.get("code"))
-        self.param = _text(error.get("param"))
-        self.message = _text(error.get("message") or fields.get("message"))
-        self.request_id = _text(error.get("request_id")) or None
-
-    def is_no_v4(self, status: int) -> bool:
-        """Tell whether the answer to the first question shows that nothing here speaks API v4."""
-        return not self.is_v4 and (status < 300 or status in (400, 404, 405, 410, 422))
-
-
-def _hint(said: _Said, status: int, operation: str) -> str:
-    if said.is_v3:
-        return _V3
-    if operation == "connect" and status == _FORBIDDEN:
-        return f"if the key is good and may only not read the project, {_NAME_IT}"
-    return ""
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _plain(model: Any) -> dict[str, Any]:
-    """Return a model of the SDK's as the JSON it was read from, unknown fields included."""
-    if isinstance(model, dict):
-        return model
-    found: dict[str, Any] = model.model_dump(by_alias=True, exclude_unset=True)
-    return found
-
-
-def _unreadable(operation: str) -> UnavailableError:
-    return UnavailableError(
-        "zep's answer cannot be read", provider=NAME, operation=operation, code="unreadable"
-    )

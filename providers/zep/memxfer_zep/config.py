@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from memxfer.spi import RemoteConfig, decision
 
-__all__ = ["API_PATH", "DEFAULT_BASE_URL", "NAME", "Unit", "ZepConfig"]
+__all__ = ["API_PATH", "ASSIGN", "DEFAULT_BASE_URL", "NAME", "Form", "Unit", "ZepConfig"]
 
 NAME = "zep"
 """The provider's name."""
@@ -19,7 +19,10 @@ DEFAULT_BASE_URL = "https://api.getzep.com"
 API_PATH = "/api/v4"
 _OLD_PATH = "/api/v2"
 
+ASSIGN = "assign:"
+
 Unit = Literal["facts", "episodes", "messages", "summaries"]
+Form = Literal["fact", "episode", "message"]
 
 
 def _is_one_name(names: frozenset[str] | None) -> frozenset[str] | None:
@@ -64,6 +67,32 @@ class ZepConfig(RemoteConfig):
         "read the project",
     )
 
+    write: Literal["auto", "fact", "episode", "message"] = decision(
+        "auto",
+        description="as a target, what a record becomes: a fact (stored as it is, no model), an episode (Zep "
+        "extracts from it), a message (a turn of a thread), or auto, which decides for each",
+    )
+    container: Literal["owner", "graph-per-job"] = decision(
+        "owner",
+        description="as a target, where facts and episodes go: into the graph of their owner, or all into "
+        "one standalone graph made for the job, which one delete removes again",
+    )
+    unscoped: str | None = decision(
+        None,
+        pattern=r"^(skip|assign:[^\s][^\n]*)$",
+        description="as a target, records without user and group: skip, or assign:USER",
+    )
+    undated: Literal["skip", "send"] | None = decision(
+        None,
+        description="as a target, episodes and messages without any date: skip, or send (Zep takes the "
+        "moment of the move for when they happened); undecided blocks the job",
+    )
+    fact_chars: int = decision(250, ge=1, description="as a target, characters of a fact")
+    fact_name_chars: int = decision(50, ge=1, description="as a target, characters of a relation's name")
+    node_name_chars: int = decision(50, ge=1, description="as a target, characters of an entity's name")
+    message_chars: int = decision(4_096, ge=1, description="as a target, characters of a message")
+    episode_chars: int = decision(10_000, ge=1, description="as a target, characters of an episode")
+
     @property
     def url(self) -> str:
         """Address of the API: the service's with the version's path."""
@@ -80,6 +109,8 @@ class ZepConfig(RemoteConfig):
             raise ValueError(f'current_only is for unit = "facts"; {self.unit} do not end. Remove it')
         if self.unit != "facts" and self.fact_episodes:
             raise ValueError(f'fact_episodes is for unit = "facts"; {self.unit} have their own metadata')
+        if self.write == "message" and self.container != "owner":
+            raise ValueError("container is set, but messages go into threads of their users; remove it")
         if self.unit == "messages" and self.graphs is not None:
             raise ValueError(
                 'graphs is set, but standalone graphs have no messages; use unit = "episodes", or remove it'

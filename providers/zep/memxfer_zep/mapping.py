@@ -17,8 +17,9 @@ from memxfer.spi import (
     Validity,
     parse_time,
 )
+from memxfer_zep.marks import PREDICATE, SESSION, USER, Books
 
-__all__ = ["CUSTOM", "Owner", "Row", "record_of"]
+__all__ = ["CUSTOM", "HAS_MEMORY", "Owner", "Row", "record_of"]
 
 CUSTOM: Final[Mapping[str, str]] = {
     "user_uuid": "Zep's own id of the user",
@@ -36,6 +37,9 @@ CUSTOM: Final[Mapping[str, str]] = {
     "degree": "live facts at an entity",
 }
 """Fields beyond those of a record, with what they are."""
+
+HAS_MEMORY: Final = "HAS_MEMORY"
+"""Name of the relation of a memory that is no relation itself: from its owner to its kind."""
 
 _SOURCE_OF_FACTS: Final = "fact_triple"
 _EPISODIC: Final = "episodic"
@@ -79,6 +83,7 @@ class _Fields:
         self._left = {name: value for name, value in dict(row.body.items()).items() if value is not None}
         self._bad_times: dict[str, Any] = {}
         self.owner = owner
+        self.books = Books({})
 
     def take(self, name: str) -> Any:
         """Return a field of any type and take it out; `None` if it is not there."""
@@ -140,11 +145,21 @@ class _Fields:
         own = {"unreadable_times": self._bad_times, **more}
         added = {name: value for name, value in {**owner, **own}.items() if value}
         left = {**added, **self._left}
-        return {"zep": left} if left else {}
+        ours = self.books.extension()
+        return {**({"zep": left} if left else {}), **({"memxfer": ours} if ours else {})}
 
     def scope(self, session: str | None = None) -> Scope:
         """Return whose it is."""
-        return Scope(user=self.owner.user, group=self.owner.group, session=session)
+        kept, user = self.books.text(USER), self.owner.user
+        group = self.owner.group
+        if kept is not None and user is None:  # a job's own graph is nobody's group
+            user, group = kept, None
+        return Scope(user=user, group=group, session=self.books.text(SESSION) or session)
+
+    def own(self, metadata: dict[str, Any]) -> dict[str, Any]:
+        """Return metadata without what memxfer put there, which tells more of the record from then on."""
+        self.books = Books(metadata)
+        return self.books.metadata
 
 
 def record_of(
@@ -192,6 +207,7 @@ def _fact(
     if has_ended and current_only:
         return None
     metadata, shadowed = _with_episodes(fields.mapping("attributes"), episodes)
+    metadata = fields.own(metadata)
     relation = _relation(fields)
     return MemoryRecord(
         id=identifier,
@@ -199,7 +215,7 @@ def _fact(
         kind="fact",
         scope=fields.scope(),
         metadata=metadata,
-        created_at=validity.recorded_at,
+        created_at=fields.books.created_at() or validity.recorded_at,
         updated_at=validity.invalidated_at,
         validity=validity,
         state=RecordState.SUPERSEDED if has_ended else RecordState.ACTIVE,
@@ -218,6 +234,9 @@ def _relation(fields: _Fields) -> Relation | None:
     left = fields.extensions().get("zep", {})
     ends = [left.get(f"{end}_node_name") or left.get(f"{end}_node_uuid") for end in ("source", "target")]
     name = left.get("name", "")
+    if fields.books.marks and name == HAS_MEMORY:  # written for a memory that was no relation
+        fields.take("name")
+        return None
     if not all(isinstance(text, str) and text for text in ends) or not isinstance(name, str):
         return None
     for taken in ("name", "source_node_name", "target_node_name"):
@@ -228,7 +247,7 @@ def _relation(fields: _Fields) -> Relation | None:
     }
     return Relation(
         subject=str(ends[0]),
-        predicate=name,
+        predicate=fields.books.text(PREDICATE) or name,
         object=str(ends[1]),
         subject_id=fields.text("source_node_uuid"),
         object_id=fields.text("target_node_uuid"),
@@ -267,6 +286,7 @@ def _episode(fields: _Fields) -> MemoryRecord | None:
         return None
     identifier, content = fields.id(), fields.content("content")
     happened, arrived = fields.time("reference_time"), fields.time("created_at")
+    metadata = fields.own(fields.mapping("metadata"))
     turns = _turns(fields, content, "role_name", happened or arrived) if source == "message" else ()
     provenance = {
         "source": source,
@@ -279,8 +299,8 @@ def _episode(fields: _Fields) -> MemoryRecord | None:
         kind="message" if source == "message" else "episode",
         messages=turns,
         scope=fields.scope(fields.text("thread_uuid")),
-        metadata=fields.mapping("metadata"),
-        created_at=arrived,
+        metadata=metadata,
+        created_at=fields.books.created_at() or arrived,
         occurred_at=happened,
         provenance={name: value for name, value in provenance.items() if value},
         extensions=fields.extensions(),
@@ -290,16 +310,17 @@ def _episode(fields: _Fields) -> MemoryRecord | None:
 def _message(fields: _Fields) -> MemoryRecord:
     identifier, content = fields.id(), fields.content("content")
     happened, arrived = fields.time("reference_time"), fields.time("created_at")
+    metadata = fields.own(fields.mapping("metadata"))
     thread = fields.text("thread_uuid")
-    session = fields.owner.thread or thread
+    session = fields.books.text(SESSION) or fields.owner.thread or thread
     return MemoryRecord(
         id=identifier,
         content=content,
         kind="message",
         messages=_turns(fields, content, "name", happened or arrived),
         scope=fields.scope(session),
-        metadata=fields.mapping("metadata"),
-        created_at=arrived,
+        metadata=metadata,
+        created_at=fields.books.created_at() or arrived,
         occurred_at=happened,
         extensions=fields.extensions(thread_uuid=thread if thread != session else None),
     )

@@ -1,29 +1,47 @@
-"""Zep Cloud as a source."""
+"""Zep Cloud as a source and as a target."""
 
 from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from memxfer.spi import (
     BackendInfo,
     Capabilities,
+    Clock,
     ConfigError,
+    Document,
+    Ensured,
+    IngestStatus,
+    Joined,
+    KeptAnswers,
+    LookupVisibility,
     MemoryProvider,
     MemoryRecord,
     Partition,
+    Prepared,
     ProviderError,
     RawPage,
     RecordError,
     Role,
     StoreIdentity,
+    UnsupportedOperationError,
+    Wanted,
+    WriteReceipt,
 )
 from memxfer_zep.capabilities import capabilities_of
 from memxfer_zep.config import NAME, ZepConfig
+from memxfer_zep.containers import CONTAINER_BATCH, Containers
+from memxfer_zep.documents import document_of
+from memxfer_zep.looking import Lookup, Owners
 from memxfer_zep.mapping import Row, record_of
 from memxfer_zep.partitions import MAX_PAGE, Partitions, owner_of
+from memxfer_zep.sending import Sender
+from memxfer_zep.targets import TargetId
+from memxfer_zep.tasks import Tasks
+from memxfer_zep.turns import join
 
 if TYPE_CHECKING:
     from memxfer_zep.client import ZepClient
@@ -40,19 +58,28 @@ _ENDED_TOO: Final = (
 
 
 class ZepProvider(MemoryProvider[ZepConfig]):
-    """Reads one unit of a Zep project: its facts, episodes, messages or summaries.
+    """Reads one unit of a Zep project: its facts, episodes, messages or summaries; writes all but the last.
 
-    A partition is a user's graph, a standalone graph or a thread, under the uuid that Zep gave it.
+    A partition is a user's graph, a standalone graph or a thread, under the uuid that Zep gave it. As a
+    target, users, graphs, threads and entities are containers that stand before what goes into them;
+    target ids are `TargetId`, since Zep's uuids alone address nothing.
     """
 
     name: ClassVar[str] = NAME
-    summary: ClassVar[str] = "Zep Cloud (API v4): facts, episodes, messages or summaries; source only"
+    summary: ClassVar[str] = "Zep Cloud (API v4): facts, episodes, messages, and summaries to read"
     config_model = ZepConfig
+
+    lookup_visibility: LookupVisibility = "after_task"
+    container_batch: Mapping[str, int] = CONTAINER_BATCH
 
     _client: ZepClient | None = None
     _partitions: Partitions | None = None
     _namespace: str | None = None
     _title: str = ""
+
+    def __init__(self, config: ZepConfig, *, clock: Clock | None = None) -> None:
+        super().__init__(config, clock=clock)
+        self._deleting: KeptAnswers[bool] = KeptAnswers()
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -67,10 +94,18 @@ class ZepProvider(MemoryProvider[ZepConfig]):
             except BaseException:
                 await client.aclose()
                 raise
-            self._client = client
-            self._partitions = Partitions(client, self.config)
-            self._episodes: OrderedDict[str, Mapping[str, Any] | None] = OrderedDict()
-        return self._info()
+            self._open(client)
+        return self._info(role)
+
+    def _open(self, client: ZepClient) -> None:
+        self._client = client
+        self._partitions = Partitions(client, self.config)
+        self._episodes: OrderedDict[str, Mapping[str, Any] | None] = OrderedDict()
+        self._owners = Owners()
+        self._containers = Containers(client)
+        self._sender = Sender(client, now=self.clock.now)
+        self._tasks = Tasks(client)
+        self._lookup = Lookup(client, self.config, self._owners)
 
     async def _identify(self, client: ZepClient) -> None:
         if self.config.project is not None:
@@ -98,16 +133,18 @@ class ZepProvider(MemoryProvider[ZepConfig]):
         return StoreIdentity(self.name, self._namespace)
 
     def _capabilities(self) -> Capabilities:
-        return capabilities_of(self.config.unit)
+        return capabilities_of(self.config, self.role)
 
     def sdk_package(self) -> str | None:
         """Return the vendor's distribution, which does the sending."""
         return "zep-cloud"
 
-    def _info(self) -> BackendInfo:
+    def _info(self, role: Role) -> BackendInfo:
         config = self.config
+        what = config.unit if role is Role.SOURCE else f"written as {config.write}"
         details = {"project": self._namespace or "", "unit": config.unit, "address": config.url}
-        return BackendInfo(f"Zep project {self._title}, {config.unit}", self._warnings(), details)
+        warnings = self._warnings() if role is Role.SOURCE else ()
+        return BackendInfo(f"Zep project {self._title}, {what}", warnings, details)
 
     def _warnings(self) -> tuple[str, ...]:
         if self.config.unit != "facts" or self.config.current_only:
@@ -181,6 +218,68 @@ class ZepProvider(MemoryProvider[ZepConfig]):
     def _row_id(self, row: Any) -> str | None:
         found = row.body.get("uuid")
         return found if isinstance(found, str) else None
+
+    # -- writing ------------------------------------------------------------------------------
+
+    def _prepare(self, record: MemoryRecord, key: str, envelope: Mapping[str, Any]) -> Prepared:
+        prepared = document_of(record, key, envelope, config=self.config)
+        if isinstance(prepared, Document):
+            self._owners.note(prepared)
+        return prepared
+
+    def join(self, parts: Sequence[Document]) -> Sequence[Joined]:
+        """Put the messages of one thread together, at most 30 a request, in their order."""
+        return join(parts)
+
+    async def ensure(self, wanted: Sequence[Wanted]) -> Sequence[Ensured]:
+        """Find or make users, graphs, threads or entities; see `SupportsContainers`.
+
+        Raises:
+            NotReadyError: Zep still makes what the answer depends on; ask again.
+            TransientError, FatalError, AmbiguousError, RecordError: As classified.
+        """
+        self._check_ready(Role.TARGET)
+        self._connected()
+        return await self._containers.ensure(wanted)
+
+    async def _write(self, batch: Sequence[Document]) -> list[WriteReceipt]:
+        return await self._sender.send(batch)
+
+    async def ingest_status(self, ingestion_id: str) -> IngestStatus:
+        """Return how far one document, or an entity, is.
+
+        Raises:
+            TransientError: The question could not be asked now.
+        """
+        self._check_ready(Role.TARGET)
+        return await self._tasks.status(ingestion_id)
+
+    async def lookup(self, keys: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Return the target ids of what was written under these document keys.
+
+        One list of the owner's graph for keys that this process has prepared; for others, of every graph.
+        """
+        self._check_ready(Role.TARGET)
+        return await self._lookup.find(keys)
+
+    async def delete(self, target_ids: Sequence[str]) -> int:
+        """Ask Zep to remove things by their target ids; return how many were there. It happens later.
+
+        Raises:
+            UnsupportedOperationError: A single message, or an id that is none of zep's; the rest is removed.
+            TransientError: Some are left; call again with the same ids.
+        """
+        self._check_ready(Role.TARGET)
+        return sum((await self._deleting.ask(target_ids, self._delete)).values())
+
+    async def _delete(self, target_id: str) -> bool:
+        target = TargetId.parse(target_id)
+        if target is None or target.kind == "message":
+            what = "single messages; delete their thread" if target else "what has no id of its kind"
+            raise UnsupportedOperationError(
+                f"zep cannot delete {what}", provider=self.name, operation="delete"
+            )
+        return await self._connected().writes.delete(target.kind, target.place, target.uuid)
 
     def _connected(self) -> ZepClient:
         if self._client is None:

@@ -1,10 +1,12 @@
 import socket
+from hashlib import sha256
 
 import httpx
+import msgspec
 import pytest
 
 from memxfer.emulation import FaultPlan, FaultRule, serve_in_thread
-from memxfer.spi import Role, Timeouts
+from memxfer.spi import IngestState, MemoryProvider, Role, Timeouts, Wanted
 from memxfer.testing.conformance.driver import read_partition
 from memxfer_zep import ZepConfig, ZepProvider
 from memxfer_zep.emulator import EMULATOR_API_KEY, ZepEmulator, ZepSettings
@@ -19,9 +21,69 @@ class Time:
     """Epoch seconds that a test sets by hand."""
 
     now = 1_764_000_000.0
+    step = 0.0
+    """Seconds that pass with every look at it."""
 
     def __call__(self):
+        self.now += self.step
         return self.now
+
+
+class Staging:
+    """Makes containers for a target, once each, and waits for their tasks."""
+
+    def __init__(self, target, *, job="job"):
+        self.target = target
+        self.job = job
+        self.ids = {}
+
+    def wanted(self, container, *, tries=1, since=None, taken=frozenset()):
+        return Wanted(
+            container=container,
+            within_id=self.ids.get(container.within),
+            token=sha256(f"{self.job} {container.name}".encode()).hexdigest()[:32],
+            tries=tries,
+            since=since or self.target.clock.now(),
+            taken=taken,
+        )
+
+    async def stage(self, document):
+        """Return the document with the ids of its containers."""
+        for container in document.containers:
+            if container.name not in self.ids:
+                [made] = await self.target.ensure([self.wanted(container)])
+                if made.task is not None:
+                    status = await self.target.ingest_status(made.task)
+                    assert status.state is IngestState.STORED
+                self.ids[container.name] = made.target_id
+        ids = tuple(self.ids[container.name] for container in document.containers)
+        return msgspec.structs.replace(document, container_ids=ids)
+
+
+class StagedZep(ZepProvider):
+    """A provider whose `write` takes documents as `prepare` gives them; the suite has no engine."""
+
+    async def _write(self, batch):
+        staging = self.__dict__.setdefault("staging", Staging(self))
+        lanes, receipts = {}, {}
+        for index, document in enumerate(batch):
+            [joined] = self.join([document]) if document.group else [None]
+            whole = joined.document if joined else document
+            lane = whole.lane if not document.group else f"{whole.lane} {index}"
+            lanes.setdefault(lane, []).append((index, await staging.stage(whole)))
+        for members in lanes.values():
+            answers = await super()._write([document for _, document in members])
+            receipts |= {index: answer for (index, _), answer in zip(members, answers, strict=True)}
+        return [receipts[index] for index in range(len(batch))]
+
+
+class ReadingZep(ZepProvider):
+    """A source alone: what a unit reads need not be what the connection writes."""
+
+    _write = MemoryProvider._write
+
+    def _capabilities(self):
+        return super()._capabilities().model_copy(update={"writing": None})
 
 
 class Zep:
@@ -67,6 +129,33 @@ class Zep:
         self.providers.append(ZepProvider(self.config(**settings), clock=clock))
         return self.providers[-1]
 
+    def reading_provider(self, **settings):
+        """Return a provider that cannot write."""
+        self.providers.append(ReadingZep(self.config(**settings)))
+        return self.providers[-1]
+
+    def staged_provider(self, **settings):
+        """Return a provider that makes containers and keeps lanes apart by itself."""
+        self.providers.append(StagedZep(self.config(**settings)))
+        return self.providers[-1]
+
+    def staging(self, target, **options):
+        return Staging(target, **options)
+
+    async def target(self, **settings):
+        """Return a provider that is open for writing."""
+        provider = self.provider(**settings)
+        await provider.connect(Role.TARGET)
+        return provider
+
+    def truth(self, kind):
+        """Return the objects of a kind, as the emulator holds them."""
+        every = self.emulator.truth(0, 10**6, brief=False)["documents"]
+        return [msgspec.json.decode(one["document"]) for one in every if one["kind"] == kind]
+
+    def counts(self):
+        return {kind: count for kind, count in self.emulator.summary().items() if count}
+
     async def connected(self, **settings):
         provider = self.provider(**settings)
         await provider.connect(Role.SOURCE)
@@ -103,7 +192,7 @@ def running_emulator():
 def emulated(running_emulator):
     """Give an emulator that holds nothing yet."""
     server, clock = running_emulator
-    clock.now = Time.now
+    clock.now, clock.step = Time.now, Time.step
     server.emulator.apply(ZepSettings())
     server.emulator.reset()
     return Zep(server.emulator, server.base_url, clock)

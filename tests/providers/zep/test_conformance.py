@@ -1,10 +1,13 @@
-"""The conformance suite over the emulator, for facts and for messages: a source alone."""
+"""The conformance suite over the emulator: as a source by unit, as a target by form."""
 
+import time
+from datetime import UTC, datetime
 from typing import ClassVar
 
+import msgspec
 import pytest
 
-from memxfer.testing import ProviderConformance
+from memxfer.testing import ProviderConformance, StoredDocument
 
 
 class ZepConformance(ProviderConformance):
@@ -14,15 +17,15 @@ class ZepConformance(ProviderConformance):
 
     @pytest.fixture
     def provider_factory(self, emulated):
-        return lambda: emulated.provider(unit=self.unit)
+        return lambda: emulated.reading_provider(unit=self.unit)
 
     @pytest.fixture
     def refused_provider(self, emulated):
-        return emulated.provider(api_key="wrong", unit=self.unit)
+        return emulated.reading_provider(api_key="wrong", unit=self.unit)
 
     @pytest.fixture
     def unreachable_provider(self, emulated, free_port):
-        return emulated.provider(base_url=f"http://127.0.0.1:{free_port}", unit=self.unit)
+        return emulated.reading_provider(base_url=f"http://127.0.0.1:{free_port}", unit=self.unit)
 
     @pytest.fixture
     def seed(self, emulated):
@@ -67,3 +70,81 @@ class TestSummaries(ZepConformance):
 
     def put_one(self, zep, record, user, graph):
         zep.put("node", graph_uuid=graph, summary=record.content)
+
+
+class ZepTargetConformance(ProviderConformance):
+    """A fresh emulator that forgets requests at once: what is claimed must hold without its memory.
+
+    Limits are far above those of Zep, since the suite sends long texts too.
+    """
+
+    connection: ClassVar[dict]
+    stored_kind: ClassVar[str]
+    sources: ClassVar[tuple] = ()
+
+    @pytest.fixture(autouse=True)
+    def _set_up(self, emulated):
+        emulated.clock.now = time.time()
+        emulated.configure(idempotency_seconds=0, fact_chars=100_000, episode_chars=100_000)
+
+    @pytest.fixture
+    def provider_factory(self, emulated):
+        return lambda **settings: emulated.staged_provider(**{**self.connection, **settings})
+
+    @pytest.fixture
+    def refused_provider(self, provider_factory):
+        return provider_factory(api_key="wrong")
+
+    @pytest.fixture
+    def unreachable_provider(self, provider_factory, free_port):
+        return provider_factory(base_url=f"http://127.0.0.1:{free_port}")
+
+    @pytest.fixture
+    def stored_documents(self, emulated):
+        field = "fact" if self.stored_kind == "edge" else "content"
+
+        async def truth():
+            rows = emulated.truth(self.stored_kind)
+            return [StoredDocument(row[field]) for row in rows if row.get("source") != "fact_triple"]
+
+        return truth
+
+    def stored_text(self, text):
+        return text.replace("\0", "\u2400")
+
+
+class TestWrittenFacts(ZepTargetConformance):
+    connection: ClassVar[dict] = {"write": "fact", "unit": "facts", "fact_chars": 100_000}
+    stored_kind = "edge"
+
+    def bad_document(self, document):
+        body = msgspec.json.decode(document.body)
+        body["edge"]["fact_name"] = "not a name"
+        return msgspec.structs.replace(document, body=msgspec.json.encode(body))
+
+
+class TestWrittenFactsInOneGraph(TestWrittenFacts):
+    connection: ClassVar[dict] = {
+        **TestWrittenFacts.connection,
+        "container": "graph-per-job",
+        "widening": "allow",
+    }
+
+
+class TestWrittenEpisodes(ZepTargetConformance):
+    connection: ClassVar[dict] = {"write": "episode", "unit": "episodes", "episode_chars": 100_000}
+    stored_kind = "episode"
+
+    def record(self, index):
+        # Zep wants a date, or a decision to go without one.
+        return msgspec.structs.replace(super().record(index), created_at=datetime(2025, 1, 31, tzinfo=UTC))
+
+    def bad_document(self, document):
+        body = msgspec.json.decode(document.body)
+        body["episode"]["reference_time"] = "yesterday"
+        return msgspec.structs.replace(document, body=msgspec.json.encode(body))
+
+
+class TestWrittenAsFits(ZepTargetConformance):
+    connection: ClassVar[dict] = {"fact_chars": 100_000}
+    stored_kind = "edge"

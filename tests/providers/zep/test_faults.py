@@ -209,6 +209,11 @@ async def test_a_project_without_a_uuid_needs_a_name_and_a_named_one_is_not_aske
         {"users": [""]},
         {"fact_episodes": 11},
         {"base_url": "https://api.getzep.com/api/v2"},
+        {"write": "everything"},
+        {"write": "message", "container": "graph-per-job"},
+        {"unscoped": "assign:"},
+        {"undated": "today"},
+        {"fact_chars": 0},
     ],
     ids=str,
 )
@@ -226,3 +231,10 @@ async def test_the_address_may_name_the_api_or_not(zep, path):
 async def test_what_is_read_is_a_decision_of_the_plan(zep):
     decided = zep.config(current_only=True, users=["ann", "bob"], fact_episodes=2, project="x").decisions()
     assert decided == {"current_only": "True", "users": "ann, bob", "fact_episodes": "2"}
+    written = zep.config(write="fact", container="graph-per-job", undated="send", unscoped="skip")
+    assert written.decisions() == {
+        "write": "fact",
+        "container": "graph-per-job",
+        "undated": "send",
+        "unscoped": "skip",
+    }

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from memxfer.emulation import Answer, Call, Emulator, EmulatorSettings, Endpoint, RateLimit, RefusedError
 
+from . import replays, work
 from .routes import Routes
 from .settings import EMULATOR_API_KEY, ZepSettings
 from .store import ZepStore
@@ -25,11 +26,11 @@ _FREE = RateLimit(per_minute=5, burst=1)
 
 
 class ZepEmulator(Emulator[ZepSettings]):
-    """An emulator of the reading half of Zep Cloud's API v4, from its documentation and the SDK's requests.
+    """An emulator of Zep Cloud's API v4, from its documentation and the SDK's requests.
 
-    It has users, threads, messages, graphs, episodes, edges (facts), nodes and summaries, and it answers
-    every list and get that a migration makes. It has no model and extracts nothing: `seed` and
-    `POST /_seed` put in what is there.
+    It has users, threads, messages, graphs, episodes, edges (facts), nodes, summaries and tasks, and it
+    answers every call that a migration makes, in both directions. It has no model and extracts nothing:
+    what is there was written, or put in by `seed` and `POST /_seed`.
 
     Args:
         settings: How to behave; one project with one key by default.
@@ -54,7 +55,10 @@ class ZepEmulator(Emulator[ZepSettings]):
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         new_id: Callable[[], uuid.UUID] = uuid.uuid4,
     ) -> None:
-        self.store = ZepStore(state_path, new_id=new_id)
+        self.store = ZepStore(state_path, new_id=new_id, more_schema=replays.SCHEMA + work.SCHEMA)
+        self.replays = replays.Replays(self)
+        self.work = work.Work(self)
+        self._new_id = new_id
         self._calls: dict[str, deque[float]] = {}
         self._made: dict[str, int] = {}
         super().__init__(settings, clock=clock, sleep=sleep)
@@ -111,6 +115,10 @@ class ZepEmulator(Emulator[ZepSettings]):
             "html": Answer(502, b"<html><body>Bad gateway</body></html>"),
         }
 
+    def new_uuid(self) -> str:
+        """Return a random UUID."""
+        return str(self._new_id())
+
     def seed(self, kind: str, *rows: Mapping[str, Any], key: str | None = None) -> list[str]:
         """Put objects in as Zep would hold them; return their uuids.
 
@@ -124,18 +132,31 @@ class ZepEmulator(Emulator[ZepSettings]):
         Raises:
             ValueError: No such kind.
         """
-        return Routes(self).seed(key or self.settings.keys[0], kind, rows)
+        return self.put(key or self.settings.keys[0], kind, rows)
+
+    def put(self, project: str, kind: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Store objects of one kind in a project, with what comes of them; see `seed`.
+
+        Raises:
+            ValueError: No such kind.
+        """
+        return Routes(self).seed(project, kind, rows)
 
     def truth(self, offset: int, limit: int, *, brief: bool) -> Mapping[str, Any]:
         """Return a page of all objects, in order of project, kind and uuid; the same when `brief`."""
         del brief
+        self.work.advance()
         counts = self.store.counts()
         page = list(self.store.everything(offset, limit))
         return {"total": sum(counts.values()), "offset": offset, "limit": limit, "documents": page}
 
     def summary(self) -> Mapping[str, Any]:
-        """Return how many objects there are of each kind."""
-        return self.store.counts()
+        """Return how many objects there are of each kind, and how many of them are there a second time.
+
+        `doubled` counts, by kind, what has the `memxfer_key` of another.
+        """
+        self.work.advance()
+        return {**self.store.counts(), "doubled": self.store.doubled("memxfer_key")}
 
     def clear(self) -> None:
         """Delete everything stored, and forget who called how often."""
@@ -155,6 +176,7 @@ class ZepEmulator(Emulator[ZepSettings]):
 
     def _counted(self, handler: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
         def handle(call: Call) -> Answer:
+            self.work.advance()
             try:
                 answer = handler(call)
             except RefusedError as refused:

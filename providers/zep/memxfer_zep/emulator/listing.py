@@ -6,7 +6,8 @@ import base64
 import binascii
 import uuid
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
@@ -23,13 +24,32 @@ _DEFAULT_SIZE = 50
 
 
 class _Cursor(msgspec.Struct):
-    listing: tuple[str, str | None, str, bool]
+    listing: tuple[str, str | None, str, bool, str]
     place: tuple[Any, str] | None
     number: int
     at: float
 
 
 _DECODER = msgspec.msgpack.Decoder(_Cursor)
+
+
+class _Filter(msgspec.Struct, forbid_unknown_fields=True):
+    property_name: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_]+$")]
+    operator: Literal["in", "eq"]
+    value: str | list[str]
+
+
+class _Group(msgspec.Struct, forbid_unknown_fields=True):
+    filters: Annotated[list[_Filter], msgspec.Meta(min_length=1, max_length=1)]
+    type: Literal["and", "or"] = "and"
+
+
+class _Filters(msgspec.Struct, forbid_unknown_fields=True):
+    metadata_filters: _Group
+
+
+class _Asked(msgspec.Struct, forbid_unknown_fields=True):
+    filters: _Filters
 
 
 class Lister:
@@ -65,8 +85,7 @@ class Lister:
         Raises:
             RefusedError: 400 for a bad cursor, size, sort or filter.
         """
-        self._check_body(call)
-        query = self._query(call, kind, parent, sorts, order)
+        query = replace(self._query(call, kind, parent, sorts, order), marks=self._marks(call, kind))
         cursor = self._cursor(call, query)
         size = self._size(call)
         number = cursor.number if cursor else 1
@@ -101,11 +120,25 @@ class Lister:
             raise _bad("invalid_parameter", "order must be asc or desc", "order")
         return Query(call.identity, kind, parent, order_by, direction == "desc")
 
-    def _check_body(self, call: Call) -> None:
+    def _marks(self, call: Call, kind: str) -> tuple[str, tuple[str, ...]] | None:
+        """Return the one filter that the emulator knows: metadata of facts and episodes, `in` or `eq`."""
         body = msgspec.json.decode(call.body) if call.body else {}
-        asked = {name for name, value in body.items() if value} if isinstance(body, Mapping) else {"body"}
-        if asked:
-            raise _bad("unsupported_filter", "the emulator has no filters and no search", min(asked))
+        asked = (
+            {name: value for name, value in body.items() if value}
+            if isinstance(body, Mapping)
+            else {"": body}
+        )
+        if not asked:
+            return None
+        try:
+            filters = msgspec.convert(asked, _Asked)
+        except msgspec.ValidationError as error:
+            raise _bad("unsupported_filter", "the emulator does not know this filter", min(asked)) from error
+        if kind not in ("edge", "episode") or not self._emulator.settings.metadata_filters:
+            raise _bad("unsupported_filter", "this list takes no filter on metadata", "metadata_filters")
+        [wanted] = filters.filters.metadata_filters.filters
+        values = wanted.value if isinstance(wanted.value, list) else [wanted.value]
+        return wanted.property_name, tuple(values)
 
     def _size(self, call: Call) -> int:
         text = call.query.get("page_size", str(_DEFAULT_SIZE))
@@ -148,8 +181,8 @@ class Lister:
             store.add(query.project, query.kind, [row], now=self._emulator.clock())
 
 
-def _listing(query: Query) -> tuple[str, str | None, str, bool]:
-    return (query.kind, query.parent, query.order_by, query.is_descending)
+def _listing(query: Query) -> tuple[str, str | None, str, bool, str]:
+    return (query.kind, query.parent, query.order_by, query.is_descending, str(query.marks))
 
 
 def _bad(code: str, message: str, param: str) -> RefusedError:

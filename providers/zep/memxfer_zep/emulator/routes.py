@@ -1,4 +1,4 @@
-"""The routes of API v4 that a migration reads by."""
+"""The routes of API v4 that a migration makes use of; those that read are here."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import msgspec
 
 from memxfer.emulation import Answer, Call, Endpoint, RefusedError
 
+from .adding import AddingRoutes
+from .deleting import DeletingRoutes
+from .finding import Finder, missing
 from .listing import Lister
 from .store import KINDS
 
@@ -45,7 +48,7 @@ _LOOKUP = msgspec.json.Decoder(_Lookup)
 
 
 class Routes:
-    """Lists and gets.
+    """All routes; lists and gets by itself.
 
     Args:
         emulator: Gives settings, store and time.
@@ -54,6 +57,7 @@ class Routes:
     def __init__(self, emulator: ZepEmulator) -> None:
         self._emulator = emulator
         self._lister = Lister(emulator)
+        self._finder = Finder(emulator)
 
     def endpoints(self) -> Sequence[Endpoint]:
         """Return the routes; fixed names come before `{uuid}`."""
@@ -65,6 +69,7 @@ class Routes:
             Endpoint("GET", f"{_BASE}/project", self._project),
             Endpoint("POST", f"{_BASE}/users/list", self._users),
             Endpoint("POST", f"{_BASE}/users/lookup", self._lookup("user", "user_id")),
+            Endpoint("GET", f"{_BASE}/users/{{uuid}}/node", self._user_node),
             Endpoint("GET", f"{_BASE}/users/{{uuid}}", self._one("user")),
             Endpoint("GET", f"{_BASE}/threads", self._threads),
             Endpoint("GET", f"{_BASE}/threads/{{uuid}}/messages", self._messages),
@@ -72,8 +77,11 @@ class Routes:
             Endpoint("POST", f"{_BASE}/graphs/list", self._graphs),
             Endpoint("POST", f"{_BASE}/graphs/lookup", self._lookup("graph", "graph_id")),
             *lists,
-            Endpoint("GET", f"{_BASE}/graphs/{{uuid}}/episodes/{{episode}}", self._episode),
+            Endpoint("GET", f"{_BASE}/graphs/{{uuid}}/episodes/{{part}}", self._part("episode")),
+            Endpoint("GET", f"{_BASE}/graphs/{{uuid}}/edges/{{part}}", self._part("edge")),
             Endpoint("GET", f"{_BASE}/graphs/{{uuid}}", self._one("graph")),
+            *AddingRoutes(self._emulator).endpoints(_BASE),
+            *DeletingRoutes(self._emulator).endpoints(_BASE),
             Endpoint("POST", "/_seed", self._seed_call),
         ]
 
@@ -92,12 +100,12 @@ class Routes:
     def _threads(self, call: Call) -> Answer:
         owner = call.query.get("user_uuid")
         if owner is not None:
-            self._found(call, "user", owner)
+            self._finder.found(call, "user", owner)
         sorts = ("created_at", "updated_at", "uuid")
         return self._lister.answer(call, "thread", owner, sorts=sorts, counts=True)
 
     def _messages(self, call: Call) -> Answer:
-        thread = self._found(call, "thread", call.params["uuid"])
+        thread = self._finder.found(call, "thread", call.params["uuid"])
         return self._lister.answer(
             call, "message", thread["uuid"], sorts=("created_at",), order="asc", counts=True
         )
@@ -113,43 +121,26 @@ class Routes:
                 raise RefusedError(400, {"code": "invalid_request", "message": f"{field} is required"})
             found = self._emulator.store.find(call.identity, kind, field, wanted)
             if found is None:
-                raise _missing(kind)
+                raise missing(kind)
             return Answer(200, found)
 
         return handle
 
     def _one(self, kind: str) -> Callable[[Call], Answer]:
-        return lambda call: Answer(200, self._found(call, kind, call.params["uuid"]))
+        return lambda call: Answer(200, self._finder.found(call, kind, call.params["uuid"]))
 
     # -- what graphs hold ---------------------------------------------------------------------
 
     def _of_graph(self, name: str) -> Callable[[Call], Answer]:
         kind, sorts = _OF_GRAPHS[name]
-        return lambda call: self._lister.answer(call, kind, self._graph_uuid(call), sorts=sorts)
+        return lambda call: self._lister.answer(call, kind, self._finder.graph_uuid(call), sorts=sorts)
 
-    def _episode(self, call: Call) -> Answer:
-        graph = self._graph_uuid(call)
-        episode = self._found(call, "episode", call.params["episode"])
-        if episode.get("graph_uuid") != graph:
-            raise _missing("episode")
-        return Answer(200, episode)
+    def _part(self, kind: str) -> Callable[[Call], Answer]:
+        return lambda call: Answer(200, self._finder.in_graph(call, kind, "part"))
 
-    def _graph_uuid(self, call: Call) -> str:
-        """Return the graph's uuid; a user's stands for that of the user's graph."""
-        asked = _uuid(call.params["uuid"])
-        store = self._emulator.store
-        user = store.get(call.identity, "user", asked) or store.find(
-            call.identity, "user", "graph_uuid", asked
-        )
-        if user is not None:
-            return str(user["graph_uuid"])
-        return str(self._found(call, "graph", asked)["uuid"])
-
-    def _found(self, call: Call, kind: str, identifier: str) -> dict[str, Any]:
-        found = self._emulator.store.get(call.identity, kind, _uuid(identifier))
-        if found is None:
-            raise _missing(kind)
-        return found
+    def _user_node(self, call: Call) -> Answer:
+        user = self._finder.found(call, "user", call.params["uuid"])
+        return Answer(200, self._finder.user_node(call.identity, user))
 
     # -- seeding ------------------------------------------------------------------------------
 
@@ -195,15 +186,3 @@ class Routes:
             }
             for row in rows
         ]
-
-
-def _uuid(text: str) -> str:
-    try:
-        return str(uuid.UUID(text))
-    except ValueError as error:
-        detail = {"code": "invalid_identifier", "message": "the identifier is not a uuid"}
-        raise RefusedError(400, detail) from error
-
-
-def _missing(kind: str) -> RefusedError:
-    return RefusedError(404, {"code": "not_found", "message": f"{kind} not found"})

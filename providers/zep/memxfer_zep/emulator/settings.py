@@ -41,3 +41,29 @@ class ZepSettings(EmulatorSettings):
         ge=0,
         description="calls of a key, after which it gets 5 a minute, as a free account does",
     )
+    task_seconds: float = Field(
+        default=0.0, ge=0, description="what a task takes; facts and entities show, and deletes happen, then"
+    )
+    failing_tasks: frozenset[str] = Field(
+        default=frozenset(), description="types of tasks that fail: graph.add_edges, graph.add, ..."
+    )
+    partial_facts: frozenset[int] = Field(
+        default=frozenset(),
+        description="facts of a request that its task does not store, by place from 0",
+    )
+    tasks_name_facts: bool = Field(
+        default=True, description="whether the result of a task lists the facts that it stored"
+    )
+    idempotency_seconds: float = Field(
+        default=86_400.0,
+        ge=0,
+        description="how long a request is known by its Idempotency-Key",
+    )
+    metadata_filters: bool = Field(
+        default=True, description="whether lists of facts and episodes take filters on metadata"
+    )
+    fact_chars: int = Field(default=250, ge=1, description="most characters of a fact")
+    fact_name_chars: int = Field(default=50, ge=1, description="most characters of a relation's name")
+    node_name_chars: int = Field(default=50, ge=1, description="most characters of an entity's name")
+    message_chars: int = Field(default=4_096, ge=1, description="most characters of a message")
+    episode_chars: int = Field(default=10_000, ge=1, description="most characters of an episode")

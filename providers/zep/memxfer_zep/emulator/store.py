@@ -64,6 +64,7 @@ class Query:
         parent: What they belong to; `None`: whatever it is.
         order_by: Field to sort by; ties go by uuid.
         is_descending: From the last one.
+        marks: Only what has one of some values in its metadata; of a fact, in that of its episode.
     """
 
     project: str
@@ -71,6 +72,7 @@ class Query:
     parent: str | None
     order_by: str
     is_descending: bool
+    marks: tuple[str, tuple[str, ...]] | None = None
 
     @property
     def sort(self) -> str:
@@ -85,11 +87,14 @@ class ZepStore:
     Args:
         path: The state file; temporary when `None`.
         new_id: Makes random UUIDs.
+        more_schema: Tables of others in the same file.
     """
 
-    def __init__(self, path: Path | None, *, new_id: Callable[[], uuid.UUID] = uuid.uuid4) -> None:
+    def __init__(
+        self, path: Path | None, *, new_id: Callable[[], uuid.UUID] = uuid.uuid4, more_schema: str = ""
+    ) -> None:
         self._new_id = new_id
-        self.state = StateFile(path, schema=_SCHEMA)
+        self.state = StateFile(path, schema=_SCHEMA + more_schema)
 
     def add(self, project: str, kind: str, rows: Sequence[Mapping[str, Any]], *, now: float) -> list[str]:
         """Store objects in one transaction; return their uuids. What Zep fills in is filled in."""
@@ -138,6 +143,25 @@ class ZepStore:
         ).fetchone()
         return msgspec.json.decode(row[0]) if row else None
 
+    def having(self, project: str, kind: str, field: str, value: str) -> list[str]:
+        """Return the uuids of the objects whose `field` has this value."""
+        rows = self.state.db.execute(
+            "SELECT uuid FROM objects WHERE project = ? AND kind = ? AND json_extract(body, ?) = ?",
+            (project, kind, f"$.{field}", value),
+        ).fetchall()
+        return [uuid for (uuid,) in rows]
+
+    def doubled(self, field: str) -> dict[str, int]:
+        """Return, by kind, how many objects more there are than values of a key of their metadata."""
+        rows = self.state.db.execute(
+            "SELECT kind, COUNT(*) - COUNT(DISTINCT COALESCE(json_extract(body, ?), json_extract(body, ?))) "
+            "FROM objects WHERE COALESCE(json_extract(body, ?), json_extract(body, ?)) IS NOT NULL "
+            "AND COALESCE(json_extract(body, '$.source'), '') NOT IN ('fact_triple', 'message') "
+            "GROUP BY kind",
+            (f"$.metadata.{field}", f"$.attributes.{field}") * 2,
+        ).fetchall()
+        return {kind: count for kind, count in rows if count}
+
     def remove(self, project: str, kind: str, identifier: str) -> None:
         """Delete one object."""
         with self.state.transaction() as db:
@@ -167,9 +191,20 @@ class ZepStore:
 
     @staticmethod
     def _where(query: Query) -> tuple[str, list[Any]]:
-        if query.parent is None:
-            return "project = ? AND kind = ?", [query.project, query.kind]
-        return "project = ? AND kind = ? AND parent = ?", [query.project, query.kind, query.parent]
+        clauses, values = "project = ? AND kind = ?", [query.project, query.kind]
+        if query.parent is not None:
+            clauses, values = f"{clauses} AND parent = ?", [*values, query.parent]
+        if query.marks is None:
+            return clauses, values
+        name, wanted = query.marks
+        metadata = f"""json_extract(body, '$.metadata."{name}"') IN ({", ".join("?" * len(wanted))})"""
+        if query.kind == "edge":
+            metadata = (
+                "json_extract(body, '$.episode_uuids[0]') IN (SELECT uuid FROM objects "  # noqa: S608 - checked
+                f"WHERE project = ? AND kind = 'episode' AND {metadata})"
+            )
+            values = [*values, query.project]
+        return f"{clauses} AND {metadata}", [*values, *wanted]
 
     def everything(self, offset: int, limit: int) -> Iterator[dict[str, Any]]:
         """Give all objects of all projects, in order of project, kind and uuid."""

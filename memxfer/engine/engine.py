@@ -104,7 +104,7 @@ class Engine:
         self._pipeline = pipeline
         self._residue = residue
         self._batcher = self._make_batcher()
-        placer = Placer(target, self._target_caller, ledger=ledger, settings=settings)
+        placer = Placer(target, self._target_caller, store=ledger, settings=settings)
         self._writer = Writer(target, self._target_caller, ledger, self._budget, settings, placer)
         self._grouper = Grouper(pipeline, self._target_caller, ledger, placer, settings)
         self._settler = Settler(target, self._target_caller, ledger=ledger, settings=settings)

@@ -16,7 +16,7 @@ from memxfer.engine.calls import Caller
 from memxfer.engine.control import StopCause, Stopped
 from memxfer.engine.settings import EngineSettings
 from memxfer.errors import AmbiguousError, BatchRefusedError, ProviderError, RecordError
-from memxfer.ledger import Change, ContainerRow, Containers, Ledger
+from memxfer.ledger import Change, ContainerRow, Containers, ContainerStore
 from memxfer.retry import Backoff
 from memxfer.spi import (
     Container,
@@ -46,18 +46,18 @@ class Placer:
     Args:
         target: Connected as target.
         caller: Makes the calls to it.
-        ledger: Where containers are noted.
+        store: Where containers are noted.
         settings: How to wait for what the target has accepted.
     """
 
     def __init__(
-        self, target: MemoryProvider[Any], caller: Caller, *, ledger: Ledger, settings: EngineSettings
+        self, target: MemoryProvider[Any], caller: Caller, *, store: ContainerStore, settings: EngineSettings
     ) -> None:
         self._target = target
         self._caller = caller
-        self._ledger = ledger
+        self._store = store
         self._settings = settings
-        self._rows = Containers(ledger, token=lambda: secrets.token_hex(16))
+        self._rows = Containers(store, token=lambda: secrets.token_hex(16))
         self._known: dict[str, str] = {}
         self._underway: dict[str, asyncio.Future[str]] = {}
         self._order: WeakValueDictionary[_Place, asyncio.Lock] = WeakValueDictionary()
@@ -163,7 +163,7 @@ class Placer:
         change = Change()
         now = self._caller.clock.now()
         rows = [self._rows.intend(change, container, at=now) for container in containers]
-        await self._ledger.commit(change)
+        await self._store.commit(change)
         try:
             answers = await self._ask(containers, rows, within_id)
         except (RecordError, BatchRefusedError) as error:
@@ -174,7 +174,7 @@ class Placer:
         change = Change()
         for row, answer in zip(rows, answers, strict=True):
             self._rows.made(change, row.name, answer)
-        await self._ledger.commit(change)
+        await self._store.commit(change)
         return [await self._ready(row, answer) for row, answer in zip(rows, answers, strict=True)]
 
     async def _ask(
@@ -230,7 +230,7 @@ class Placer:
         for row in rows:
             if row.tries == 1:
                 self._rows.drop(change, row.name)
-        await self._ledger.commit(change)
+        await self._store.commit(change)
 
     async def _ready(self, row: ContainerRow, answer: Ensured) -> str | RecordError:
         """Wait until a container can be used."""
@@ -253,7 +253,7 @@ class Placer:
             self._rows.drop(change, row.name)
         else:
             self._rows.ready(change, row.name)
-        await self._ledger.commit(change)
+        await self._store.commit(change)
         return _refused(status.error) if status.state is IngestState.FAILED else answer.target_id
 
     def _containing(self) -> SupportsContainers:

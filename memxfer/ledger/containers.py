@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any, Protocol
 
 from memxfer.ledger.committer import Change
-from memxfer.ledger.ledger import Ledger
 from memxfer.models import format_time, parse_time
 from memxfer.spi import Container, Ensured
 
-__all__ = ["ContainerRow", "Containers"]
+__all__ = ["ContainerRow", "ContainerStore", "Containers"]
 
 _COLUMNS = "name, token, since, tries, target_id, task"
+
+
+class ContainerStore(Protocol):
+    """A file that has the table `container`: a job's ledger, an app's outbox."""
+
+    def read(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+        ...
+
+    def commit(self, change: Change) -> asyncio.Future[None]:
+        """Queue a change; the future is done once it is durable."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +54,17 @@ class Containers:
     """The containers of one job: intents before they are made, ids after.
 
     Args:
-        ledger: The job's, open.
+        store: Where they are noted, open.
         token: Makes marks: 32 hex digits that are given to nothing else.
     """
 
-    def __init__(self, ledger: Ledger, *, token: Callable[[], str]) -> None:
-        self._ledger = ledger
+    def __init__(self, store: ContainerStore, *, token: Callable[[], str]) -> None:
+        self._store = store
         self._token = token
 
     def find(self, name: str) -> ContainerRow | None:
         """Return what is known of a container."""
-        rows = self._ledger.read(f"SELECT {_COLUMNS} FROM container WHERE name = ?", name)  # noqa: S608 - a constant
+        rows = self._store.read(f"SELECT {_COLUMNS} FROM container WHERE name = ?", name)  # noqa: S608 - a constant
         if not rows:
             return None
         name, token, since, tries, target_id, task = rows[0]
@@ -59,7 +72,7 @@ class Containers:
 
     def taken(self, container: Container) -> frozenset[str]:
         """Return the target ids of the containers of its kind and place."""
-        rows = self._ledger.read(
+        rows = self._store.read(
             "SELECT target_id FROM container WHERE kind = ? AND within IS ? AND target_id IS NOT NULL",
             container.kind,
             container.within,

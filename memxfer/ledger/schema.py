@@ -11,12 +11,26 @@ from pathlib import Path
 
 from memxfer.errors import LedgerError
 
-__all__ = ["FORMAT", "SCHEMA", "check_format"]
+__all__ = ["CONTAINER", "FORMAT", "SCHEMA", "check_format"]
 
 FORMAT = 1
 """Version of the tables; a ledger of another version is refused, never guessed at."""
 
-SCHEMA = """
+CONTAINER = """
+-- what has to be in the target before documents can go into it
+CREATE TABLE IF NOT EXISTS container (
+    name TEXT PRIMARY KEY, kind TEXT NOT NULL, within TEXT,
+    token TEXT NOT NULL,         -- a mark to find it by
+    since TEXT NOT NULL,         -- when it was first asked for
+    tries INTEGER NOT NULL,
+    target_id TEXT,              -- NULL: it may have been made
+    task TEXT,                   -- what has to end before it can be used
+    made INTEGER                 -- 1: made for this job; 0: it was there
+) WITHOUT ROWID;
+"""
+
+SCHEMA = f"""
+{CONTAINER}
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 -- one row per run of the job: a start, and how it ended
@@ -60,17 +74,6 @@ CREATE TABLE request (
 CREATE TABLE problem (
     seq INTEGER PRIMARY KEY, at TEXT NOT NULL, code TEXT, reason TEXT NOT NULL, correlation_id TEXT
 );
-
--- what has to be in the target before documents can go into it
-CREATE TABLE container (
-    name TEXT PRIMARY KEY, kind TEXT NOT NULL, within TEXT,
-    token TEXT NOT NULL,         -- a mark to find it by
-    since TEXT NOT NULL,         -- when it was first asked for
-    tries INTEGER NOT NULL,
-    target_id TEXT,              -- NULL: it may have been made
-    task TEXT,                   -- what has to end before it can be used
-    made INTEGER                 -- 1: made for this job; 0: it was there
-) WITHOUT ROWID;
 
 -- parts of something that is sent as a whole, with their records; removed once they have arrived
 CREATE TABLE waiting (

@@ -34,7 +34,7 @@ def test_only_what_sets_up_the_checkout_is_not_run(page, snippets_of):
 
 
 def test_configurations_describe_connections_that_exist(page, snippets_of, read_page, monkeypatch, tmp_path):
-    for name in ("MEM0_API_KEY", "SYNAP_API_KEY", "ZEP_API_KEY"):
+    for name in ("MEM0_API_KEY", "MEM0_SERVER_KEY", "SYNAP_API_KEY", "ZEP_API_KEY"):
         monkeypatch.setenv(name, "key")
     monkeypatch.syspath_prepend(tmp_path / "here")
     reader = read_page(page)

@@ -85,11 +85,17 @@ def compare_truth(source: Store, documents: Iterable[Mapping[str, Any]]) -> Comp
     return Comparison(len(expected), len(expected.keys() - problems.keys()), problems)
 
 
+def _as_said(record: MemoryRecord) -> str:
+    """Return the text of a memory; a turn arrives under the label of its speaker."""
+    lines = [f"{turn.role.capitalize()}: {turn.content}" for turn in record.messages]
+    return "\n".join(lines) or record.content
+
+
 def _differences(record: MemoryRecord, document: Mapping[str, Any]) -> Iterator[str]:
     sent = document["document"]
     if document["times_stored"] != 1:
         yield f"stored {document['times_stored']} times"
-    if sent["document"] != record.content:
+    if sent["document"] != _as_said(record):
         yield "other content"
     created_at = sent["document_created_at"]
     if (parse_time(created_at) if created_at else None) != record.created_at:

@@ -83,7 +83,9 @@ _DIMENSIONS: dict[Dimension, Channel] = {
         "replaced_by is read; it cannot be written, so a superseded memory looks current"
     ),
     Dimension.MESSAGES: Channel(
-        write=Level.ENVELOPE, note="turns become the text where a record has no other"
+        write=Level.ENVELOPE,
+        note="a memory tells no speaker, so none is read as a turn; written turns become the text where a "
+        "record has no other",
     ),
     Dimension.PROVENANCE: _read("the messages that Mem0 made a memory of"),
     Dimension.EXTENSIONS: _read("fields of Mem0 that no record has"),

@@ -29,6 +29,7 @@ _NOTES: dict[Dimension, str] = {
     Dimension.AGENT: "",
     Dimension.SESSION: "run_id",
     Dimension.KIND: "memories of a role are messages, procedural ones procedures",
+    Dimension.MESSAGES: "a memory of a run that has a role is a turn, with actor_id as its name",
     Dimension.METADATA: "",
     Dimension.PROVENANCE: "actor, role, and whom it is attributed to",
     Dimension.EXTENSIONS: "fields of Mem0 that no record has",

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from memxfer.spi import MemoryRecord, RecordState, Scope
+from memxfer.spi import MemoryRecord, Message, RecordState, Scope
 from memxfer_mem0_server.client import AXES
 from memxfer_mem0_server.fields import expiry_of, identifier_of, is_zoneless, time_of
 from memxfer_mem0_server.versions import versions_of
@@ -75,7 +75,10 @@ def decode(row: Any, events: Sequence[Any] | None, *, now: datetime) -> MemoryRe
     extensions = {_OWN: kept} if kept else {}
     if is_ours:
         extensions[_BOOKS] = _books(metadata)
-    return msgspec.structs.replace(record, extensions=extensions) if extensions else record
+    turns = _turns(record)
+    if not extensions and not turns:
+        return record
+    return msgspec.structs.replace(record, messages=turns, extensions=extensions)
 
 
 def scope_of(row: Mapping[str, Any]) -> Scope:
@@ -91,6 +94,15 @@ def _kind(own: Mapping[str, Any]) -> str:
     if own["memory_type"] == "procedural_memory":
         return "procedure"
     return "message" if own["role"] and not own["attributed_to"] else "fact"
+
+
+def _turns(record: MemoryRecord) -> tuple[Message, ...]:
+    """Return the turn that a memory of a run is: the message itself, stored with the role of who said it."""
+    role, name = record.provenance.get("role"), record.provenance.get("actor_id")
+    if record.scope.session is None or record.kind != "message" or not isinstance(role, str):
+        return ()
+    speaker = name if isinstance(name, str) and name else None
+    return (Message(role=role, content=record.content, name=speaker, at=record.created_at),)
 
 
 def _own_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:

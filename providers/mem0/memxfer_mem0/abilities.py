@@ -53,6 +53,12 @@ _FIXED: dict[Dimension, Channel] = {
         write=Level.NATIVE,
         note="actor_id, role and attributed_to are Mem0's own; the rest is kept in memxfer_provenance",
     ),
+    Dimension.MESSAGES: Channel(
+        read=Level.NATIVE,
+        write=Level.NATIVE,
+        note="a memory of a run with a role is a turn, with actor_id as its name; other turns are kept in "
+        "memxfer_messages",
+    ),
     Dimension.SANITISED: Channel(
         read=Level.NATIVE, write=Level.LOSSY, note="values that are not JSON are stored as tagged text"
     ),
@@ -75,7 +81,6 @@ _FIXED: dict[Dimension, Channel] = {
             Dimension.TENANT,
             Dimension.GROUP,
             Dimension.TAGS,
-            Dimension.MESSAGES,
             Dimension.PINNING,
             Dimension.SCORES,
             Dimension.RELATIONS,

@@ -15,11 +15,12 @@ from typing import Any
 
 import msgspec
 
-from memxfer.spi import Embedding, MemoryRecord, RecordState, Scope, Version, format_time
+from memxfer.spi import Embedding, MemoryRecord, Message, RecordState, Scope, Version, format_time
 from memxfer_mem0.history import Event, row_prefix
 from memxfer_mem0.payload import (
     ENVELOPE,
     KEY,
+    MESSAGES,
     METADATA,
     NATIVE,
     PROVENANCE,
@@ -32,6 +33,7 @@ from memxfer_mem0.payload import (
     native_fields,
     text_digest,
     time_of,
+    turns_of,
 )
 from memxfer_mem0.stores.base import Row
 
@@ -77,6 +79,7 @@ def decode(
 
     Raises:
         TypeError: `data` is not text.
+        msgspec.ValidationError: Turns that memxfer wrote are none any more.
     """
     payload = row.payload
     if not isinstance(payload, dict) or payload.get("data") is None:
@@ -107,6 +110,7 @@ def decode(
         embedding=Embedding(vector=row.vector, model=model, dims=len(row.vector)) if row.vector else None,
         provenance=_provenance(payload, ours=ours),
     )
+    record = _with_turns(record, payload, ours=ours)
     return _with_extensions(record, payload, notes, ours=ours)
 
 
@@ -121,6 +125,14 @@ def _provenance(payload: dict[str, Any], *, ours: bool) -> dict[str, Any]:
     found = {name: payload[name] for name in SPEAKER if payload.get(name) is not None}
     more = payload.get(PROVENANCE) if ours else None
     return {**found, **more} if isinstance(more, dict) else found
+
+
+def _with_turns(record: MemoryRecord, payload: dict[str, Any], *, ours: bool) -> MemoryRecord:
+    if ours and MESSAGES in payload:
+        turns = msgspec.convert(payload[MESSAGES], tuple[Message, ...])
+    else:
+        turns = turns_of(record)
+    return msgspec.structs.replace(record, messages=turns) if turns else record
 
 
 def _with_extensions(
@@ -212,6 +224,8 @@ def encode(record: MemoryRecord, *, key: str, target_id: str, envelope: Mapping[
     payload |= {name: value for name, value in ((METADATA, taken), (PROVENANCE, more)) if value}
     if envelope:
         payload[ENVELOPE] = dict(envelope)
+    if record.messages and record.messages != turns_of(record):
+        payload[MESSAGES] = msgspec.to_builtins(record.messages)
     payload[KEY] = key
     vector = record.embedding.vector if record.embedding else None
     return Body(Row(target_id, payload, vector), tuple(history_rows(record, target_id)))

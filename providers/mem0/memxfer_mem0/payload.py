@@ -10,11 +10,12 @@ import hashlib
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from memxfer.spi import MemoryRecord, RecordError, format_time, parse_time
+from memxfer.spi import MemoryRecord, Message, RecordError, format_time, parse_time
 
 __all__ = [
     "ENVELOPE",
     "KEY",
+    "MESSAGES",
     "METADATA",
     "NATIVE",
     "PROVENANCE",
@@ -27,6 +28,7 @@ __all__ = [
     "native_fields",
     "text_digest",
     "time_of",
+    "turns_of",
 ]
 
 NATIVE = (
@@ -50,9 +52,10 @@ KEY = "memxfer_key"
 ENVELOPE = "memxfer"
 METADATA = "memxfer_metadata"
 PROVENANCE = "memxfer_provenance"
-RESERVED = (KEY, ENVELOPE, METADATA, PROVENANCE)
+MESSAGES = "memxfer_messages"
+RESERVED = (KEY, ENVELOPE, METADATA, PROVENANCE, MESSAGES)
 """What memxfer adds to the rows it writes: the document key, the envelope, metadata whose names are
-taken, and provenance that Mem0 has no field for."""
+taken, provenance that Mem0 has no field for, and turns that are more than a row and its speaker."""
 
 SPEAKER = ("actor_id", "role", "attributed_to")
 
@@ -137,6 +140,18 @@ def kind_of(payload: dict[str, Any]) -> str:
         if named.startswith(_OTHER):
             return named.removeprefix(_OTHER)
     return "message" if payload.get("role") and not payload.get("attributed_to") else "fact"
+
+
+def turns_of(record: MemoryRecord) -> tuple[Message, ...]:
+    """Return the turn that a row of a run is: the message itself, stored with the role of who said it.
+
+    A row without a role is nobody's turn, and one that was extracted (`attributed_to`) is no quotation.
+    """
+    role, name = record.provenance.get("role"), record.provenance.get("actor_id")
+    if record.scope.session is None or record.kind != "message" or not isinstance(role, str) or not role:
+        return ()
+    speaker = name if isinstance(name, str) and name else None
+    return (Message(role=role, content=record.content, name=speaker, at=record.created_at),)
 
 
 def text_digest(text: str) -> str:

@@ -53,6 +53,11 @@ class SynapConfig(RemoteConfig):
     mode: Literal["long-range", "fast"] = decision(
         "long-range", description="how thoroughly Synap extracts; long-range for migrations"
     )
+    conversations: Literal["documents", "transcript"] = decision(
+        "documents",
+        description="turns of conversations: documents (one each) or transcript (a conversation is one call, "
+        "with the time of every turn)",
+    )
     document_type: DocumentType | None = decision(
         None, description="type of all documents; default: ai-chat-conversation for turns, else document"
     )

@@ -18,20 +18,14 @@ from memxfer.spi import (
     Skipped,
     format_time,
 )
-from memxfer_synap.client.port import SynapDocument
+from memxfer_synap.client.port import SynapDocument, SynapTranscript
 from memxfer_synap.config import ASSIGN, SynapConfig
+from memxfer_synap.metadata import conversation_keys, encode, with_ours, without_envelope, without_nul
+from memxfer_synap.transcripts import lane_of, part_of, rank_of, turn_changes, turn_keys
 
-__all__ = ["ENVELOPE", "NUL_SIGN", "PLAIN_KEYS", "Owner", "document_of", "owner_of", "text_of"]
-
-ENVELOPE = "memxfer"
-"""Metadata key of what Synap has no field for."""
-PLAIN_KEYS = frozenset({"source", "document_id", "original_created_at", "conversation_id"})
-"""Metadata keys of the vendor's migration guide."""
-NUL_SIGN = "\u2400"
-"""Stands for NUL, which text columns refuse: visible, one for one, and it joins no words."""
+__all__ = ["Owner", "document_of", "owner_of", "text_of"]
 
 _TURNS = frozenset({"message", "conversation"})
-_encoder = msgspec.json.Encoder()
 
 
 class Owner(NamedTuple):
@@ -40,6 +34,17 @@ class Owner(NamedTuple):
     level: str
     user_id: str | None = None
     customer_id: str | None = None
+
+
+class _Draft(NamedTuple):
+    """A record on its way to become a document; `lane` is its conversation's, where it is a turn of one."""
+
+    record: MemoryRecord
+    key: str
+    owner: Owner
+    text: str
+    sent_at: str | None
+    lane: str
 
 
 def document_of(
@@ -55,39 +60,52 @@ def document_of(
         is_b2c: Whether the instance's users are their own customers.
 
     Returns:
-        A `Document` with the JSON of a `SynapDocument` as body; `Skipped` by decision (`unscoped`,
-        `undated`, `oversize`); or `Refused` with code `empty`, `nul_in_id`, or, with remedies,
+        A `Document` with the JSON of a `SynapDocument` as body, or of a `SynapTranscript` where it is a part
+        of a conversation that goes as one; `Skipped` by decision (`unscoped`, `undated`, `oversize`); or
+        `Refused` with code `empty`, `nul_in_id`, or, with remedies,
         `unscoped`, `no_customer`, `undated`, `too_large`, `metadata_too_large`.
     """
     owner = owner_of(record.scope, config=config, is_b2c=is_b2c)
     if not isinstance(owner, Owner):
         return owner
+    lane = _lane(record, owner) if config.conversations == "transcript" else ""
+    if lane and "\x00" in (record.scope.session or ""):
+        return _refused("nul_in_id", "the record's session id has a NUL character")
     text = text_of(record)
     date = _date(record)
-    problem = _check_text(text, config) or _check_date(date, config)
+    problem = _check_text(record, text, config) or _check_date(date, config)
     if problem is not None:
         return problem
-    sent = _time(date)
-    created = sent if date is record.created_at else _time(record.created_at)
-    metadata, changes = _metadata(record, _plain_keys(record, key, created), envelope)
-    body = SynapDocument(
-        document=text,
-        document_type=config.document_type or _type_of(record),
-        document_id=key,
-        document_created_at=sent,
-        user_id=owner.user_id,
-        customer_id=owner.customer_id,
-        mode=config.mode,
-        metadata=metadata,
-    )
-    encoded = _encode(body)
+    sent_at = _time(date)
+    created = sent_at if date is record.created_at else _time(record.created_at)
+    draft = _Draft(record, key, owner, text, sent_at, lane)
+    metadata, changes = with_ours(record, _plain_keys(draft, created), envelope)
+    encoded = encode(_body(draft, metadata, config))
     if len(encoded) > config.metadata_bytes:  # only then can the metadata be too large
-        fitted = _fitted(record, body, config)
-        if not isinstance(fitted, SynapDocument):
+        fitted = _fitted(record, metadata, config)
+        if not isinstance(fitted, dict):
             return fitted
-        if fitted is not body:
-            body, encoded, changes = fitted, _encode(fitted), ("envelope_dropped",)
-    return _finished(record, body, encoded, owner, changes)
+        if fitted is not metadata:
+            encoded, changes = encode(_body(draft, fitted, config)), ("envelope_dropped",)
+    return _finished(draft, encoded, changes + _turn_changes(draft, config), date)
+
+
+def _lane(record: MemoryRecord, owner: Owner) -> str:
+    """Return the lane of the conversation that a record is a turn of; none for all else.
+
+    A transcript has a user, and speakers: turns of nobody's and of nobody known stay documents. So does
+    a record whose text is more than its turns: a transcript has no place for the rest.
+    """
+    if not (record.scope.session and owner.user_id and record.messages and _is_rendering(record)):
+        return ""
+    return lane_of(record.scope.session, owner.user_id, owner.customer_id)
+
+
+def _turn_changes(draft: _Draft, config: SynapConfig) -> tuple[str, ...]:
+    if draft.lane:
+        return turn_changes(draft.record)
+    is_beside = config.conversations == "transcript" and draft.record.messages
+    return ("turns_as_text",) if is_beside else ()
 
 
 # -- whose --------------------------------------------------------------------------------------
@@ -167,17 +185,21 @@ def text_of(record: MemoryRecord) -> str:
     if not record.messages:
         return record.content
     turns = "\n".join(f"{message.role.capitalize()}: {message.content}" for message in record.messages)
-    if not record.content.strip() or all(one.content in record.content for one in record.messages):
-        return turns
-    return f"{record.content}\n\n{turns}"
+    return turns if _is_rendering(record) else f"{record.content}\n\n{turns}"
+
+
+def _is_rendering(record: MemoryRecord) -> bool:
+    """Tell whether the content says no more than the turns."""
+    return not record.content.strip() or all(one.content in record.content for one in record.messages)
 
 
 def _type_of(record: MemoryRecord) -> str:
-    return "ai-chat-conversation" if record.messages or record.kind == "conversation" else "document"
+    return "ai-chat-conversation" if record.messages or record.kind in _TURNS else "document"
 
 
-def _check_text(text: str, config: SynapConfig) -> Refused | Skipped | None:
-    if not text.strip():
+def _check_text(record: MemoryRecord, text: str, config: SynapConfig) -> Refused | Skipped | None:
+    says_nothing = bool(record.messages) and not any(one.content.strip() for one in record.messages)
+    if not text.strip() or (says_nothing and not record.content.strip()):
         return _refused("empty", "the record has no text, and Synap takes no empty document")
     # four bytes a character at most: most texts are too short to need counting
     if len(text) * 4 <= config.document_bytes:
@@ -201,11 +223,12 @@ def _too_large(
 
 
 def _date(record: MemoryRecord) -> datetime | None:
-    """Return when it was: as it happened, was first stored, was last changed, was first said."""
-    date = record.occurred_at or record.created_at or record.updated_at
-    if date is None and record.messages:
-        return min((message.at for message in record.messages if message.at), default=None)
-    return date
+    """Return when it was: as it happened, was first said, was first stored, was last changed."""
+    if record.occurred_at is None and record.messages:
+        said = min((message.at for message in record.messages if message.at), default=None)
+        if said is not None:
+            return said
+    return record.occurred_at or record.created_at or record.updated_at
 
 
 def _time(value: datetime | None) -> str | None:
@@ -228,81 +251,73 @@ def _check_date(date: datetime | None, config: SynapConfig) -> Refused | Skipped
 # -- beside it ----------------------------------------------------------------------------------
 
 
-def _metadata(
-    record: MemoryRecord, plain: dict[str, Any], envelope: Mapping[str, Any]
-) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Put the user's own keys first; ours that they took go into the envelope."""
-    own = record.metadata
-    metadata = {**plain, **own}
-    has_taken = len(metadata) < len(plain) + len(own)
-    if not envelope and not has_taken:
-        return metadata, ()
-    if ENVELOPE in own:
-        return metadata, ("envelope_dropped",)
-    metadata[ENVELOPE] = dict(envelope)
-    if has_taken:
-        metadata[ENVELOPE]["plain_keys"] = {name: plain[name] for name in plain if name in own}
-    return metadata, ()
-
-
 def _fitted(
-    record: MemoryRecord, body: SynapDocument, config: SynapConfig
-) -> SynapDocument | Refused | Skipped:
-    """Return `body`, without the envelope where that is too much; decide about the user's own metadata."""
+    record: MemoryRecord, metadata: dict[str, Any], config: SynapConfig
+) -> dict[str, Any] | Refused | Skipped:
+    """Return the metadata, without the envelope where that is too much; decide about the user's own."""
     limit = config.metadata_bytes
-    if len(_encode(body.metadata)) <= limit:
-        return body
-    size = len(_encode(record.metadata))
+    if len(encode(metadata)) <= limit:
+        return metadata
+    size = len(encode(record.metadata))
     if size > limit:
         return _too_large("metadata_too_large", "metadata", size, "metadata_bytes", limit, config)
-    if ENVELOPE not in body.metadata or ENVELOPE in record.metadata:
-        return body
-    kept = {name: value for name, value in body.metadata.items() if name != ENVELOPE}
-    return msgspec.structs.replace(body, metadata=kept)
+    return without_envelope(record, metadata)
 
 
-def _plain_keys(record: MemoryRecord, key: str, created: str | None) -> dict[str, Any]:
-    plain: dict[str, Any] = {"source": "migration", "document_id": key}
+def _plain_keys(draft: _Draft, created: str | None) -> dict[str, Any]:
+    record = draft.record
+    plain: dict[str, Any] = {"source": "migration", "document_id": draft.key}
     if created is not None:
         plain["original_created_at"] = created
-    if record.scope.session and (record.messages or record.kind in _TURNS):
-        plain["conversation_id"] = record.scope.session
+    if draft.lane:
+        return plain | turn_keys(next(one for one in record.messages if one.content.strip()))
+    if record.scope.session:
+        plain |= conversation_keys(record.scope.session, *_whose(record.scope, draft.owner))
     return plain
 
 
-def _finished(
-    record: MemoryRecord, body: SynapDocument, encoded: bytes, owner: Owner, changes: tuple[str, ...]
-) -> Document:
-    if b"\\u0000" in encoded:
-        document, metadata = _without_nul(body.document), _without_nul(body.metadata)
-        if (document, metadata) != (body.document, body.metadata):
-            body = msgspec.structs.replace(body, document=document, metadata=metadata)
-            encoded = _encode(body)
-            changes = (*changes, "nul_replaced")
-    return Document(
-        key=body.document_id,
-        record_id=record.id,
-        body=encoded,
-        size=len(encoded),
-        scope=owner.level,
-        changes=changes,
-        owner=Scope(user=owner.user_id, tenant=owner.customer_id),
+def _whose(scope: Scope, owner: Owner) -> tuple[str | None, ...]:
+    """Tell the owners of sessions apart: users, or whoever a session without a user belongs to."""
+    if owner.user_id:
+        return (owner.customer_id, owner.user_id)
+    return (owner.customer_id, "", scope.agent, scope.app, scope.group)
+
+
+def _body(draft: _Draft, metadata: dict[str, Any], config: SynapConfig) -> SynapDocument | SynapTranscript:
+    owner = draft.owner
+    if draft.lane:
+        user_id = owner.user_id or ""
+        return part_of(
+            draft.record, metadata, user_id=user_id, customer_id=owner.customer_id, at=draft.sent_at
+        )
+    return SynapDocument(
+        document=draft.text,
+        document_type=config.document_type or _type_of(draft.record),
+        document_id=draft.key,
+        document_created_at=draft.sent_at,
+        user_id=owner.user_id,
+        customer_id=owner.customer_id,
+        mode=config.mode,
+        metadata=metadata,
     )
 
 
-def _without_nul(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.replace("\x00", NUL_SIGN)
-    if isinstance(value, Mapping):
-        return {_without_nul(name): _without_nul(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nul(item) for item in value]
-    return value
-
-
-def _encode(value: Any) -> bytes:
-    try:
-        return _encoder.encode(value)
-    except (UnicodeEncodeError, TypeError, ValueError, RecursionError) as error:
-        reason = f"the record holds what JSON cannot carry ({type(error).__name__})"
-        raise RecordError(reason, provider="synap", operation="prepare", code="unencodable") from error
+def _finished(draft: _Draft, encoded: bytes, changes: tuple[str, ...], at: datetime | None) -> Document:
+    if b"\\u0000" in encoded:
+        body = msgspec.json.decode(encoded)
+        clean = without_nul(body)
+        if clean != body:
+            encoded, changes = encode(clean), (*changes, "nul_replaced")
+    lane = draft.lane
+    return Document(
+        key=draft.key,
+        record_id=draft.record.id,
+        body=encoded,
+        size=len(encoded),
+        scope=draft.owner.level,
+        changes=changes,
+        owner=Scope(user=draft.owner.user_id, tenant=draft.owner.customer_id),
+        lane=lane,
+        group=lane or None,
+        rank=rank_of(draft.record, at) if lane else "",
+    )

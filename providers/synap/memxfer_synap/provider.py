@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ from memxfer.spi import (
     Document,
     IngestState,
     IngestStatus,
+    Joined,
     MemoryProvider,
     MemoryRecord,
     Outcome,
@@ -25,12 +27,14 @@ from memxfer.spi import (
     WriteReceipt,
 )
 from memxfer_synap.capabilities import capabilities_of
-from memxfer_synap.client.port import Job, SynapClient, WhoAmI
+from memxfer_synap.client.port import Job, SynapClient, TranscriptAnswer, WhoAmI
 from memxfer_synap.config import SynapConfig
 from memxfer_synap.mapping import document_of
+from memxfer_synap.transcripts import LANE, join_parts, turns_in
 
 __all__ = ["SynapProvider"]
 
+_log = logging.getLogger(__name__)
 _STORED = ("completed", "partial_success")
 
 
@@ -155,8 +159,15 @@ class SynapProvider(MemoryProvider[SynapConfig]):
     def _prepare(self, record: MemoryRecord, key: str, envelope: Mapping[str, Any]) -> Prepared:
         return document_of(record, key, envelope, config=self.config, is_b2c=self._is_b2c)
 
+    def join(self, parts: Sequence[Document]) -> Sequence[Joined]:
+        """Put the turns of a conversation together, in the order of their times; one call, of any length."""
+        return [join_parts(parts)]
+
     async def _write(self, batch: Sequence[Document]) -> list[WriteReceipt]:
         from memxfer_synap.receipts import receipts_of, rejected, unknown
+
+        if any(document.lane.startswith(LANE) for document in batch):
+            return [await self._write_transcript(batch)]
 
         first = {document.key: index for index, document in reversed(list(enumerate(batch)))}
         sent = [document for index, document in enumerate(batch) if first[document.key] == index]
@@ -175,6 +186,24 @@ class SynapProvider(MemoryProvider[SynapConfig]):
             by_key[document.key] if first[document.key] == index else _collision()
             for index, document in enumerate(batch)
         ]
+
+    async def _write_transcript(self, batch: Sequence[Document]) -> WriteReceipt:
+        from memxfer_synap.receipts import receipt_of_transcript, transcript_refused, unknown
+
+        if len(batch) != 1:
+            raise ProviderError(
+                "a conversation goes to synap in a request of its own: documents of several lanes were mixed",
+                provider=self.name,
+                operation="write",
+            )
+        try:
+            answer = await self._connected().ingest_transcript(batch[0].body)
+            _say_what_is_missing(answer, batch[0])
+            return receipt_of_transcript(answer)
+        except AmbiguousError as error:
+            return unknown(error)
+        except BatchRefusedError as error:
+            return transcript_refused(error)
 
     async def ingest_status(self, ingestion_id: str) -> IngestStatus:
         """Return what became of one accepted document. `STORED` without target ids is legal.
@@ -208,6 +237,18 @@ class SynapProvider(MemoryProvider[SynapConfig]):
         if self._client is None:
             raise ProviderError("synap is not connected; call connect first", provider=self.name)
         return self._client
+
+
+def _say_what_is_missing(answer: TranscriptAnswer, document: Document) -> None:
+    """Warn of turns that Synap did not take: a conversation that has some already keeps those (SDK 0.6.9)."""
+    sent = turns_in(document)
+    if answer.status != "duplicate" and answer.recorded is not None and answer.recorded < sent:
+        _log.warning(
+            "synap recorded %d of the %d turns of a conversation (request %s): it had turns of it already",
+            answer.recorded,
+            sent,
+            answer.correlation_id,
+        )
 
 
 def _extraction_failed(job: Job) -> RecordError:

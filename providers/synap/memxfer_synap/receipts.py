@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from memxfer.spi import AmbiguousError, Document, Outcome, ProviderError, RecordError, WriteReceipt
+from memxfer.spi import (
+    AmbiguousError,
+    BatchRefusedError,
+    Document,
+    Outcome,
+    ProviderError,
+    RecordError,
+    WriteReceipt,
+)
 from memxfer.transport import is_duplicate_text, redact
-from memxfer_synap.client.port import BatchAnswer, Row
+from memxfer_synap.client.port import BatchAnswer, Row, TranscriptAnswer
 
-__all__ = ["receipts_of", "rejected", "unknown"]
+__all__ = ["receipt_of_transcript", "receipts_of", "rejected", "transcript_refused", "unknown"]
 
 _FAILED = "failed"
+_CONFLICT = 409
 
 
 def receipts_of(batch: Sequence[Document], answer: BatchAnswer) -> list[WriteReceipt]:
@@ -29,6 +38,36 @@ def receipts_of(batch: Sequence[Document], answer: BatchAnswer) -> list[WriteRec
     missing = sum(document.key not in rows for document in batch)
     spare = nameless[0] if len(nameless) == missing and _agree(nameless) else None
     return [_receipt(rows.get(document.key, spare), answer.correlation_id) for document in batch]
+
+
+def receipt_of_transcript(answer: TranscriptAnswer) -> WriteReceipt:
+    """Return the receipt of a conversation that was taken: `PENDING`, also where Synap had it already.
+
+    A duplicate says that this very transcript was handed in before, by an earlier try or job, not that
+    anything was made of it: its ingestion tells whether it is stored, and as what.
+    """
+    if answer.ingestion_id is None:
+        return unknown(_doubt("synap gave no handle to the conversation", "no_handle", answer.correlation_id))
+    return WriteReceipt(
+        Outcome.PENDING, ingestion_id=answer.ingestion_id, correlation_id=answer.correlation_id
+    )
+
+
+def transcript_refused(error: BatchRefusedError) -> WriteReceipt:
+    """Return the receipt of a conversation that Synap refused; 409: it has another transcript of that id."""
+    if error.status != _CONFLICT:
+        return rejected(error)
+    reason = RecordError(
+        "synap holds another transcript under this conversation id, and a transcript cannot be changed: "
+        "the conversation went on since it was moved, or another user's has the same id; "
+        'move it with conversations = "documents", or under another session id',
+        provider=error.provider,
+        operation=error.operation,
+        status=error.status,
+        correlation_id=error.correlation_id,
+        code="conflict",
+    )
+    return WriteReceipt(Outcome.REJECTED, error=reason, correlation_id=error.correlation_id)
 
 
 def unknown(error: AmbiguousError) -> WriteReceipt:

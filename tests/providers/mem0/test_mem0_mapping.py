@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memxfer.models.canonical import decode_record, encode_record
-from memxfer.spi import RecordState, sanitise_record
+from memxfer.spi import Message, RecordState, sanitise_record
 from memxfer_mem0.mapping import decode, encode
-from memxfer_mem0.payload import KEY, expiry_of, kind_of, time_of
+from memxfer_mem0.payload import KEY, expiry_of, kind_of, text_digest, time_of
 from memxfer_mem0.stores.base import Row
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -77,6 +77,59 @@ def test_a_memory_without_dates_has_none():
 )
 def test_kinds_follow_type_role_and_attribution(payload, kind):
     assert kind_of(payload) == kind
+
+
+SAID = {"data": "Tea?", "user_id": "u", "run_id": "r", "role": "user", "created_at": NOW.isoformat()}
+
+
+def test_a_memory_of_a_run_with_a_role_is_a_turn_of_its_actor():
+    record = read({**SAID, "actor_id": "Ann"})
+
+    assert record.messages == (Message(role="user", content="Tea?", name="Ann", at=NOW),)
+    assert (record.kind, record.scope.session) == ("message", "r")
+    assert record.provenance == {"role": "user", "actor_id": "Ann"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"role": None},
+        {"role": ""},
+        {"role": 7},
+        {"run_id": None},
+        {"attributed_to": "user"},
+        {"memory_type": "fact"},
+    ],
+    ids=str,
+)
+def test_no_speaker_is_invented_where_none_is_stored_and_nobody_is_quoted_with_an_extract(changes):
+    assert read({**SAID, **changes}).messages == ()
+
+
+def test_a_turn_is_written_back_as_the_row_it_was():
+    payload = {**SAID, "actor_id": "Ann", "hash": text_digest("Tea?"), "text_lemmatized": "Tea?"}
+
+    assert written(read(payload)) == payload
+
+
+def test_turns_that_are_more_than_a_row_and_its_speaker_are_kept_beside_it():
+    turns = (
+        Message(role="user", content="Tea?", at=NOW),
+        Message(role="tool", content="x", metadata={"n": 1}),
+    )
+    record = msgspec.structs.replace(read({"data": "A talk", "user_id": "u"}), messages=turns)
+
+    again = read({**written(record), KEY: "mx:k"})
+
+    assert again.messages == turns
+    assert again.metadata == {}
+    assert again.provenance == {}
+
+
+def test_a_row_of_the_apps_own_keeps_its_field_even_if_it_is_named_like_our_turns():
+    record = read({"data": "x", "user_id": "u", "memxfer_messages": "mine"})
+
+    assert (record.metadata, record.messages) == ({"memxfer_messages": "mine"}, ())
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from memxfer.spi import (
     Document,
     Embedding,
+    Message,
     Outcome,
     RecordState,
     Refused,
@@ -206,6 +207,35 @@ async def test_what_mem0_has_no_field_for_comes_back_as_it_was(app, make_record)
     assert read.extensions == {
         "memxfer": {"key": "mx:test:mem-1", "envelope": {"v": 1, "tags": ["a"]}},
     }
+
+
+async def test_turns_survive_in_every_store_as_rows_of_a_run_or_beside_the_text(app, make_record):
+    at = datetime(2025, 3, 1, 12, 0, 0, 5, tzinfo=UTC)
+    said = make_record(
+        1,
+        content="Tea?",
+        kind="message",
+        scope=Scope(user="ann", session="r"),
+        created_at=at,
+        messages=(Message(role="user", content="Tea?", name="Ann", at=at),),
+        provenance={"role": "user", "actor_id": "Ann"},
+    )
+    talk = make_record(
+        2,
+        content="A talk",
+        messages=(
+            Message(role="user", content="Tea?", at=at),
+            Message(role="tool", content="none", metadata={"n": [1, None]}),
+        ),
+    )
+
+    receipts = await app.write(said, talk)
+    read = await app.read()
+
+    found = [read[receipt.target_ids[0]] for receipt in receipts]
+    assert [record.messages for record in found] == [said.messages, talk.messages]
+    assert [record.metadata for record in found] == [said.metadata, talk.metadata]
+    assert found[0].provenance == said.provenance
 
 
 @pytest.mark.parametrize("kind", ["fact", "message", "procedure", "episode", "summary", "my own kind"])

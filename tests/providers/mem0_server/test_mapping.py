@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from memxfer.spi import RateLimitedError, RecordState, Scope, Version
+from memxfer.spi import Message, RateLimitedError, RecordState, Scope, Version
 
 pytestmark = pytest.mark.anyio
 
@@ -50,6 +50,28 @@ async def test_every_field_has_its_place(server):
 async def test_the_kind_follows_from_role_and_type(server, fields, kind):
     server.put(user_id="ann", **fields)
     assert (await only(server)).kind == kind
+
+
+async def test_a_memory_of_a_run_with_a_role_is_a_turn_of_its_actor(server):
+    server.put(user_id="ann", run_id="r", role="assistant", actor_id="Bot", memory="Tea?")
+    record = await only(server)
+    assert record.messages == (Message(role="assistant", content="Tea?", name="Bot", at=record.created_at),)
+    assert record.provenance == {"role": "assistant", "actor_id": "Bot"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"run_id": "r"},
+        {"role": "user"},
+        {"run_id": "r", "role": "user", "attributed_to": "ann"},
+        {"run_id": "r", "role": 7},
+    ],
+    ids=str,
+)
+async def test_no_speaker_is_invented_and_nobody_is_quoted_with_an_extract(server, fields):
+    server.put(user_id="ann", **fields)
+    assert (await only(server)).messages == ()
 
 
 @pytest.mark.parametrize(

@@ -106,3 +106,14 @@ class TestConflict(OnePolicyMore):
 
 class TestStoreTwice(OnePolicyMore):
     emulator_policy, told_policy = "store_twice", "append"
+
+
+class TestTranscripts(OnePolicyMore):
+    """Where conversations go as transcripts, all else goes as ever."""
+
+    emulator_policy, told_policy = "update", "upsert"
+
+    @pytest.fixture
+    def provider_factory(self, settings):
+        config = SynapConfig(**settings, conversations="transcript")
+        return lambda: SynapProvider(config)

@@ -10,7 +10,8 @@ from memxfer_synap import SynapConfig
 from memxfer_synap.client import SynapDocument
 from memxfer_synap.emulator.documents import DOCUMENT_DECODER, DocumentError, accept
 from memxfer_synap.emulator.settings import SynapKey, SynapSettings, caller_of
-from memxfer_synap.mapping import NUL_SIGN, Owner, document_of, owner_of, text_of
+from memxfer_synap.mapping import Owner, document_of, owner_of, text_of
+from memxfer_synap.metadata import NUL_SIGN
 
 JAN = datetime(2025, 1, 1, tzinfo=UTC)
 FEB = datetime(2025, 2, 1, 12, 0, 0, 250000, tzinfo=UTC)
@@ -202,6 +203,7 @@ def test_content_that_says_more_than_the_turns_is_kept():
         ("fact", {}, "document"),
         ("document", {}, "document"),
         ("conversation", {}, "ai-chat-conversation"),
+        ("message", {}, "ai-chat-conversation"),
         ("fact", {"document_type": "email"}, "email"),
     ],
 )
@@ -261,14 +263,20 @@ def test_the_vendor_s_plain_keys_and_the_envelope_stand_beside_the_user_s_own():
         "source": "migration",
         "document_id": "mx:1",
         "original_created_at": "2025-01-01T00:00:00Z",
-        "conversation_id": "s1",
+        "conversation_id": "24dd4bcc-07da-56fa-a687-57940092c390",  # for ever: made of acme, ann and s1
+        "original_conversation_id": "s1",
         "memxfer": {"v": 1, "agent": "bot"},
     }
 
 
-def test_a_session_is_a_conversation_only_for_turns():
-    record = own(scope=Scope(user="ann", session="s1"))
-    assert "conversation_id" not in sent(prepare(record)).metadata
+def test_a_memory_of_a_session_names_its_conversation_too_and_is_no_turn():
+    body = sent(prepare(own(scope=Scope(user="ann", session="s1"))))
+    assert (body.document, body.document_type) == ("Ann likes tea.", "document")
+    assert body.metadata["original_conversation_id"] == "s1"
+
+
+def test_a_memory_without_a_session_names_no_conversation():
+    assert "conversation_id" not in sent(prepare(own(messages=TURNS, content=""))).metadata
 
 
 def test_the_user_s_own_keys_win_and_ours_move_into_the_envelope():

@@ -104,6 +104,12 @@ async def test_the_other_promises_are_kept(synap):
     assert {claim.verdict for claim in untested} == {ClaimVerdict.NOT_TESTABLE}
 
 
+async def test_a_connection_of_transcripts_is_probed_by_its_documents(synap):
+    report = await migration.probe(synap.provider(conversations="transcript"))
+    assert (client_key(report).found, report.status, report.leftovers) == ("upsert", "completed", ())
+    assert memories_left(synap) == []
+
+
 async def test_what_was_there_is_left_alone(synap, record):
     provider = await synap.connected()
     await provider.write([provider.prepare(record(1), "mx:1", {})])

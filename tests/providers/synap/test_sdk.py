@@ -16,6 +16,7 @@ from memxfer.spi import (
     BatchRefusedError,
     FatalError,
     IngestState,
+    Message,
     NotReadyError,
     Outcome,
     ProviderNotInstalledError,
@@ -23,6 +24,7 @@ from memxfer.spi import (
     RateLimitedError,
     RecordError,
     Role,
+    Scope,
     SystemClock,
     UnavailableError,
 )
@@ -135,6 +137,21 @@ async def test_without_the_wire_the_sdk_s_own_answers_are_read(synap, documents,
     assert await provider.delete(status.target_ids) == 0
     gone = await provider.ingest_status("00000000-0000-4000-8000-000000000000")
     assert gone.state is IngestState.GONE
+
+
+async def test_without_the_wire_a_conversation_s_own_answers_are_read(synap, record, blind):
+    provider = await synap.connected(conversations="transcript")
+
+    def conversation(text):
+        turn = Message(role="user", content=text)
+        spoken = record(content=text, messages=(turn,), scope=Scope(user="ann", session="s"))
+        [joined] = provider.join([provider.prepare(spoken, "mx:1", {})])
+        return joined.document
+
+    [first], [again] = [await provider.write([conversation("I like tea.")]) for _ in range(2)]
+    assert (first.outcome, again.ingestion_id) == (Outcome.PENDING, first.ingestion_id)
+    [other] = await provider.write([conversation("I like cocoa.")])
+    assert (other.outcome, other.error.code) == (Outcome.REJECTED, "conflict")
 
 
 @pytest.mark.parametrize(

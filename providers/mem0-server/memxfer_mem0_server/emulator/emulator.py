@@ -131,6 +131,7 @@ class Mem0ServerEmulator(Emulator[Mem0ServerSettings]):
                 "id": str(uuid.uuid4()),
                 "memory": message["content"],
                 "role": message.get("role"),
+                "actor_id": message.get("name"),
                 "metadata": metadata,
                 "created_at": at,
                 "updated_at": at,

@@ -3,6 +3,26 @@
 Their modules are imported when a connection opens: `sdk` costs a second and a half.
 """
 
-from memxfer_synap.client.port import BatchAnswer, Job, Row, SynapClient, SynapDocument, WhoAmI
+from memxfer_synap.client.port import (
+    BatchAnswer,
+    Job,
+    Row,
+    SynapClient,
+    SynapDocument,
+    SynapTranscript,
+    SynapTurn,
+    TranscriptAnswer,
+    WhoAmI,
+)
 
-__all__ = ["BatchAnswer", "Job", "Row", "SynapClient", "SynapDocument", "WhoAmI"]
+__all__ = [
+    "BatchAnswer",
+    "Job",
+    "Row",
+    "SynapClient",
+    "SynapDocument",
+    "SynapTranscript",
+    "SynapTurn",
+    "TranscriptAnswer",
+    "WhoAmI",
+]

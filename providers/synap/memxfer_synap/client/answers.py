@@ -18,9 +18,9 @@ from memxfer.spi import (
     UnavailableError,
 )
 from memxfer.transport import error_for_status, is_duplicate_text, redact, retry_after
-from memxfer_synap.client.port import BatchAnswer, Job, Row, WhoAmI
+from memxfer_synap.client.port import BatchAnswer, Job, Row, TranscriptAnswer, WhoAmI
 
-__all__ = ["NAME", "Answer", "read_batch", "read_job", "read_whoami", "refusal"]
+__all__ = ["NAME", "Answer", "read_batch", "read_job", "read_transcript", "read_whoami", "refusal"]
 
 NAME = "synap"
 
@@ -88,6 +88,25 @@ def read_batch(answer: Answer) -> BatchAnswer:
             **_details(answer, status=answer.status),
         )
     return BatchAnswer(tuple(_row(row) for row in results if isinstance(row, dict)), answer.correlation_id)
+
+
+def read_transcript(answer: Answer) -> TranscriptAnswer:
+    """Read the 200 of `POST /v1/conversations/ingest`.
+
+    Raises:
+        AmbiguousError: It cannot be read. The conversation may have been stored.
+    """
+    body = answer.json()
+    status = _text(body.get("status")) if isinstance(body, dict) else None
+    if not isinstance(body, dict) or status is None:
+        raise AmbiguousError(
+            "synap took the transcript, but its answer cannot be read",
+            code="unreadable_answer",
+            **_details(answer, status=answer.status),
+        )
+    found = body.get("turns_recorded")
+    recorded = found if isinstance(found, int) else None
+    return TranscriptAnswer(_text(body.get("ingestion_id")), status.lower(), answer.correlation_id, recorded)
 
 
 def read_job(answer: Answer) -> Job:

@@ -12,13 +12,22 @@ import msgspec
 
 from memxfer.spi import NotReadyError, ProviderError, Timeouts
 from memxfer.transport import exchange, open_client
-from memxfer_synap.client.answers import NAME, Answer, read_batch, read_job, read_whoami, refusal
-from memxfer_synap.client.port import BatchAnswer, Job, WhoAmI
+from memxfer_synap.client.answers import (
+    NAME,
+    Answer,
+    read_batch,
+    read_job,
+    read_transcript,
+    read_whoami,
+    refusal,
+)
+from memxfer_synap.client.port import BatchAnswer, Job, TranscriptAnswer, WhoAmI
 
 __all__ = ["HttpSynapClient"]
 
 _WHOAMI = "/api/v1/auth/whoami"
 _BATCH = "/api/v1/memories/batch"
+_TRANSCRIPT = "/v1/conversations/ingest"
 _STATUS = "/api/v1/memories/status"
 _MEMORIES = "/api/v1/memories"
 _FETCH = "/v1/context/client/fetch"
@@ -89,6 +98,11 @@ class HttpSynapClient:
         """Hand in the documents in one request; see `SynapClient`."""
         body = b'{"documents":[%b],"fail_fast":false}' % b",".join(documents)
         return read_batch(await self._ask("POST", _BATCH, operation="write", is_write=True, content=body))
+
+    async def ingest_transcript(self, transcript: bytes) -> TranscriptAnswer:
+        """Hand in one conversation; see `SynapClient`."""
+        answer = await self._ask("POST", _TRANSCRIPT, operation="write", is_write=True, content=transcript)
+        return read_transcript(answer)
 
     async def job(self, ingestion_id: str) -> Job | None:
         """Return one document's progress; see `SynapClient`."""

@@ -8,7 +8,17 @@ from typing import Any, Protocol
 
 import msgspec
 
-__all__ = ["BatchAnswer", "Job", "Row", "SynapClient", "SynapDocument", "WhoAmI"]
+__all__ = [
+    "BatchAnswer",
+    "Job",
+    "Row",
+    "SynapClient",
+    "SynapDocument",
+    "SynapTranscript",
+    "SynapTurn",
+    "TranscriptAnswer",
+    "WhoAmI",
+]
 
 
 class SynapDocument(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +33,28 @@ class SynapDocument(msgspec.Struct, frozen=True, kw_only=True):
     scope: None = None
     mode: str
     metadata: dict[str, Any]
+
+
+class SynapTurn(msgspec.Struct, frozen=True, kw_only=True):
+    """One turn on the wire: the five keys that SDK 0.6.9 sends, absent ones as null."""
+
+    role: str
+    content: str
+    timestamp: str | None
+    speaker: str | None
+    metadata: dict[str, Any] | None
+
+
+class SynapTranscript(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A conversation on the wire; what is absent is left out, as SDK 0.6.9 does."""
+
+    conversation_id: str
+    user_id: str
+    transcript: list[SynapTurn]
+    customer_id: str | None = None
+    metadata: dict[str, Any]
+    started_at: str | None = None
+    ended_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +95,23 @@ class BatchAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class TranscriptAnswer:
+    """What a transcript was answered with.
+
+    Attributes:
+        ingestion_id: Handle to ask for its progress.
+        status: `queued`, or `duplicate` where Synap has this very transcript already.
+        correlation_id: Synap's id of the request.
+        recorded: How many turns it took, where it says so.
+    """
+
+    ingestion_id: str | None
+    status: str
+    correlation_id: str | None
+    recorded: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """How far an accepted document is: queued, processing, completed, failed, partial_success."""
 
@@ -81,6 +130,16 @@ class SynapClient(Protocol):
         Raises:
             AmbiguousError: It may have happened.
             BatchRefusedError, TransientError, FatalError: It has not.
+        """
+        ...
+
+    async def ingest_transcript(self, transcript: bytes) -> TranscriptAnswer:
+        """Hand in one conversation, a `SynapTranscript` in JSON. Handing in the same one again is safe.
+
+        Raises:
+            AmbiguousError: It may have happened.
+            BatchRefusedError: It has not; status 409 where Synap has another transcript of that id.
+            TransientError, FatalError: It has not.
         """
         ...
 

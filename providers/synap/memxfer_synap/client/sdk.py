@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 import msgspec
 
-from memxfer.spi import AmbiguousError, ProviderError, ProviderNotInstalledError, UnavailableError
+from memxfer.spi import AmbiguousError, ProviderError, ProviderNotInstalledError, UnavailableError, parse_time
 from memxfer.transport import classify, open_client
-from memxfer_synap.client.answers import NAME, Answer, read_batch, read_job, refusal
-from memxfer_synap.client.port import BatchAnswer, Job, Row, SynapClient, WhoAmI
+from memxfer_synap.client.answers import NAME, Answer, read_batch, read_job, read_transcript, refusal
+from memxfer_synap.client.port import BatchAnswer, Job, Row, SynapClient, TranscriptAnswer, WhoAmI
 from memxfer_synap.client.recording import Recording, observe, recording
 from memxfer_synap.client.sdk_errors import from_sdk, unsent
 from memxfer_synap.config import SynapConfig
@@ -138,6 +138,16 @@ class SdkSynapClient:
         )
         return read_batch(answer) if answer else _batch(found)
 
+    async def ingest_transcript(self, transcript: bytes) -> TranscriptAnswer:
+        """Hand in one conversation by `conversation.ingest_transcript`; see `SynapClient`."""
+        fields = _with_times(msgspec.json.decode(transcript))
+        found, answer = await self._call(
+            "write", lambda: self._sdk.conversation.ingest_transcript(**fields), is_write=True
+        )
+        if answer is not None:
+            return read_transcript(answer)
+        return TranscriptAnswer(str(found.ingestion_id), str(found.status), None, found.turns_recorded)
+
     async def job(self, ingestion_id: str) -> Job | None:
         """Return one document's progress by `memories.status`; see `SynapClient`."""
         found, answer = await self._call(
@@ -202,6 +212,12 @@ class SdkSynapClient:
         if self._sees_wire:
             return unsent(failure, operation=operation, is_write=is_write)
         return from_sdk(failure, operation=operation, is_write=is_write, now=self._now())
+
+
+def _with_times(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return a transcript's fields as the SDK wants them: times of the whole as `datetime`."""
+    whole = ("started_at", "ended_at")
+    return {name: parse_time(value) if name in whole else value for name, value in fields.items()}
 
 
 def _cut_off(operation: str, is_write: bool) -> ProviderError:

@@ -83,13 +83,15 @@ class ConversationRoutes:
         conversation_id = conversation_uuid(asked.conversation_id)
         known = self._emulator.conversations.find(call.identity.instance_id, conversation_id)
         if known and known.seq is not None:
-            return self._again(asked, known, digest)
+            return self._again(call, asked, known, digest)
         return self._first(call, asked, owner, digest)
 
-    def _again(self, asked: _Transcript, known: Conversation, digest: str) -> Answer:
+    def _again(self, call: Call, asked: _Transcript, known: Conversation, digest: str) -> Answer:
         if known.digest != digest:
             message = "This conversation was ingested with another transcript"
             raise RefusedError(409, {"code": "transcript_conflict", "message": message})
+        with self._emulator.store.state.transaction():
+            self._emulator.store.note_repeats(call.identity.instance_id, [known.external_id])
         return self._ingested(asked, known.seq or 0, "duplicate")
 
     def _first(self, call: Call, asked: _Transcript, owner: Owner, digest: str) -> Answer:
@@ -197,7 +199,7 @@ def _owner(
 def _check_transcript(asked: _Transcript) -> None:
     if not asked.conversation_id or not asked.user_id or not asked.transcript:
         raise RefusedError(422, "conversation_id, user_id and transcript must not be empty")
-    if has_nul(asked.transcript):
+    if any(map(has_nul, (asked.conversation_id, asked.transcript, asked.metadata))):
         raise RefusedError(422, "text must not contain NUL characters")
     if len(asked.conversation_type or "") > _TYPE_LENGTH:
         raise RefusedError(422, f"conversation_type is longer than {_TYPE_LENGTH}")
@@ -208,8 +210,13 @@ def _check_transcript(asked: _Transcript) -> None:
     dates = [asked.started_at, asked.ended_at, *(turn.get("timestamp") for turn in turns)]
     if any(date is not None and not (isinstance(date, str) and is_iso_date(date)) for date in dates):
         raise RefusedError(422, "dates must be ISO 8601")
-    if any(turn.get("role") not in _ROLES or not isinstance(turn.get("content"), str) for turn in turns):
-        raise RefusedError(422, "turns need a role (user or assistant) and text content")
+    if not all(_is_turn(turn) for turn in turns):
+        raise RefusedError(422, "turns need a role (user or assistant) and non-empty text content")
+
+
+def _is_turn(turn: Mapping[str, Any]) -> bool:
+    content = turn.get("content")
+    return turn.get("role") in _ROLES and isinstance(content, str) and bool(content.strip())
 
 
 def _turns_of(transcript: str | list[dict[str, Any]]) -> list[dict[str, Any]]:

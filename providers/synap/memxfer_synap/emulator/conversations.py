@@ -85,7 +85,7 @@ class Conversations:
         return int(count)
 
     def turns(self, instance: str, conversation_id: str, *, start: int, limit: int) -> list[dict[str, Any]]:
-        """Return turns from position `start` (the first is 1), each with its `position`."""
+        """Return turns from position `start` (the first is 1), each with its `position`; -1: all of them."""
         rows = self._store.db.execute(
             "SELECT position, body FROM turns WHERE instance = ? AND conversation_id = ? AND position >= ? "
             "ORDER BY position LIMIT ?",

@@ -17,7 +17,7 @@ from memxfer.emulation import Answer, Call, Emulator, EmulatorSettings, Endpoint
 from .account_routes import AccountRoutes
 from .context_routes import ContextRoutes
 from .conversation_routes import ConversationRoutes
-from .conversations import Conversations
+from .conversations import Conversations, conversation_uuid
 from .data_routes import DataRoutes
 from .ingest import Ingest, insufficient, iso
 from .memories_routes import MemoriesRoutes
@@ -161,10 +161,13 @@ class SynapEmulator(Emulator[SynapSettings]):
     def truth(self, offset: int, limit: int, *, brief: bool) -> Mapping[str, Any]:
         """Return distinct stored documents in order of instance and id; `brief` leaves out memories.
 
-        `times_stored` counts live copies, `times_received` every valid arrival, stored or not.
+        `times_stored` counts live copies, `times_received` every valid arrival, stored or not. A document
+        that is a transcript has its `conversation_id` and, unless `brief`, its `turns` as they were sent,
+        with the time of each; its `document_id` is the conversation's id as it was sent.
         """
         page = [
-            {**self._truth_of(*entry), **({} if brief else {"memories": self._memories_json(entry[0])})}
+            {**self._truth_of(*entry), **self._transcript_of(entry[0], brief=brief)}
+            | ({} if brief else {"memories": self._memories_json(entry[0])})
             for entry in self.store.page(offset, limit)
         ]
         return {"total": self.store.distinct()[0], "offset": offset, "limit": limit, "documents": page}
@@ -198,6 +201,15 @@ class SynapEmulator(Emulator[SynapSettings]):
             "scope": document.owner.as_json(),
             "document": msgspec.Raw(document.body),
         }
+
+    def _transcript_of(self, document: StoredDocument, *, brief: bool) -> dict[str, Any]:
+        if document.origin != "transcript":
+            return {}
+        conversation_id = conversation_uuid(document.document_id)
+        if brief:
+            return {"conversation_id": conversation_id}
+        turns = self.conversations.turns(document.instance, conversation_id, start=1, limit=-1)
+        return {"conversation_id": conversation_id, "turns": turns}
 
     def _memories_json(self, document: StoredDocument) -> list[dict[str, str]]:
         return [

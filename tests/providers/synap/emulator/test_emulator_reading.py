@@ -148,6 +148,24 @@ def test_the_same_transcript_again_is_a_duplicate(api, server):
     assert server.admin.summary()["documents"] == 1
 
 
+def test_the_truth_tells_the_time_of_every_turn_and_how_often_it_came(api, server):
+    for _ in range(2):
+        conversation_id = transcript(api).json()["conversation_id"]
+    [entry] = server.admin.documents()
+    assert (entry["conversation_id"], entry["document_id"]) == (conversation_id, "thread 7")
+    assert [(one["position"], one.get("timestamp")) for one in entry["turns"]] == [
+        (1, "2024-01-01T00:00:00+00:00"),
+        (2, None),
+    ]
+    assert (entry["times_stored"], entry["times_received"]) == (1, 2)
+
+
+def test_a_document_is_no_transcript_in_the_truth_whatever_conversation_it_names(api, server):
+    transcript(api, conversation_id=str(uuid.UUID(int=7)))
+    ingest(api, "I like tea.", metadata={"conversation_id": str(uuid.UUID(int=7))})
+    assert sorted("turns" in entry for entry in server.admin.documents()) == [False, True]
+
+
 def test_another_transcript_under_the_same_id_is_a_conflict(api):
     transcript(api)
     answer = transcript(api, TURNS[:1])
@@ -171,7 +189,13 @@ def test_a_text_transcript_is_split_by_speaker(api):
         ({"conversation_id": ""}, 422),
         ({"turns": []}, 422),
         ({"turns": [{"role": "tool", "content": "x"}]}, 422),
+        ({"turns": [{"role": "user", "content": " \n"}]}, 422),
+        ({"turns": [{"role": "user"}]}, 422),
+        ({"turns": [{**TURNS[0], "timestamp": "once"}]}, 422),
         ({"turns": "a\x00b"}, 422),
+        ({"turns": [{**TURNS[0], "speaker": "a\x00b"}]}, 422),
+        ({"conversation_id": "a\x00b"}, 422),
+        ({"metadata": {"a": "\x00"}}, 422),
         ({"conversation_type": "x" * 65}, 422),
         ({"metadata": {"a": "x" * 70_000}}, 422),
         ({"started_at": "once"}, 422),

@@ -1,7 +1,7 @@
 """The durable state of jobs: one folder each, one SQLite file in it, readable with plain `sqlite3`."""
 
 from memxfer.ledger.committer import Change, ResidueLine, ResidueStore
-from memxfer.ledger.containers import ContainerRow, Containers, ContainerStore
+from memxfer.ledger.containers import ContainerRow, Containers, ContainerStore, ScratchStore
 from memxfer.ledger.folder import JobFolder, StateFolder
 from memxfer.ledger.ledger import Accepted, InDoubt, Ledger, PartitionRow, Problem
 from memxfer.ledger.states import State
@@ -21,6 +21,7 @@ __all__ = [
     "Problem",
     "ResidueLine",
     "ResidueStore",
+    "ScratchStore",
     "State",
     "StateFolder",
     "Waiting",

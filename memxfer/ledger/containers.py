@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
 from memxfer.ledger.committer import Change
+from memxfer.ledger.schema import CONTAINER
 from memxfer.models import format_time, parse_time
 from memxfer.spi import Container, Ensured
 
-__all__ = ["ContainerRow", "ContainerStore", "Containers"]
+__all__ = ["ContainerRow", "ContainerStore", "Containers", "ScratchStore"]
 
 _COLUMNS = "name, token, since, tries, target_id, task"
 
@@ -106,3 +108,32 @@ class Containers:
     def drop(self, change: Change, name: str) -> None:
         """Note that it was certainly not made."""
         change.add("DELETE FROM container WHERE name = ?", (name,))
+
+
+class ScratchStore:
+    """Containers of something that ends with the process: in memory, never on disk."""
+
+    def __init__(self) -> None:
+        self._connection = sqlite3.connect(":memory:")
+        self._connection.executescript(CONTAINER)
+
+    def read(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+        return self._connection.execute(statement, values).fetchall()
+
+    def commit(self, change: Change) -> asyncio.Future[None]:
+        """Apply a change now."""
+        for statement, rows in change.statements:
+            self._connection.executemany(statement, rows)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+    def made(self) -> list[str]:
+        """Return the target ids of what was made, what is in something else before that."""
+        rows = self.read("SELECT target_id FROM container WHERE made = 1 ORDER BY within IS NULL, name DESC")
+        return [target_id for (target_id,) in rows]
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._connection.close()

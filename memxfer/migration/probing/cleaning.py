@@ -95,6 +95,31 @@ class Cleaner:
             await self._remove(removal)
         await self._look_again(sent)
 
+    async def clear(self, made: Sequence[str]) -> list[Leftover]:
+        """Remove what was made for the documents to go into; return what is still there.
+
+        Args:
+            made: Target ids of containers; what is in another one comes before it.
+        """
+        left = []
+        for one in made:
+            problem = await self._clear(one)
+            if problem:
+                left.append(Leftover(key="", target_ids=(one,), reason=problem))
+        return left
+
+    async def _clear(self, target_id: str) -> str:
+        target = self.target
+        if not isinstance(target, SupportsDelete):
+            return _NO_DELETE
+        try:
+            await self.caller.read(lambda: target.delete([target_id]))
+        except Stopped:
+            return f"it could not be deleted: {self.caller.control.reason or 'stopped'}"
+        except ProviderError as error:
+            return f"it could not be deleted: {error}"
+        return ""
+
     def compare(self, read: ReadBack) -> None:
         """Correct by what can still be read: the backend itself has the last word."""
         for removal in self.removals:

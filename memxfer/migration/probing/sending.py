@@ -7,6 +7,7 @@ from typing import Any
 
 from memxfer.engine.calls import Caller
 from memxfer.engine.control import Stopped
+from memxfer.engine.placing import Placer
 from memxfer.errors import ProviderError, RecordError
 from memxfer.migration.observer import Observer
 from memxfer.models import MemoryRecord
@@ -16,6 +17,7 @@ from memxfer.spi import (
     IngestStatus,
     MemoryProvider,
     Outcome,
+    SupportsGroups,
     SupportsIngestStatus,
     WriteReceipt,
 )
@@ -112,12 +114,14 @@ class Sender:
         target: Connected as a target.
         caller: Makes the calls.
         observer: Is told when something takes its time.
+        placer: Makes what the documents go into.
         inventory: Everything that was sent, in order; what has to be removed again.
     """
 
     target: MemoryProvider[Any]
     caller: Caller
     observer: Observer
+    placer: Placer
     inventory: list[Sent] = field(default_factory=list)
 
     async def send(self, document: Document, record: MemoryRecord) -> Sent:
@@ -135,7 +139,11 @@ class Sender:
 
     async def _write(self, sent: Sent) -> WriteReceipt:
         try:
-            [receipt] = await self.caller.write(lambda: self.target.write([sent.document]))
+            [document] = await self.placer.place([self._whole(sent.document)])
+            if isinstance(document, RecordError):
+                sent.is_void = True
+                return WriteReceipt(Outcome.REJECTED, error=document)
+            [receipt] = await self.caller.write(lambda: self.target.write([document]))
         except Stopped:
             sent.is_void = True
             raise
@@ -144,6 +152,14 @@ class Sender:
         except ProviderError as error:
             return WriteReceipt(Outcome.UNKNOWN, error=error)
         return receipt
+
+    def _whole(self, document: Document) -> Document:
+        """Return what is sent of a document that would be part of a group: a group of one."""
+        target = self.target
+        if document.group is None or not isinstance(target, SupportsGroups):
+            return document
+        [joined] = target.join([document])
+        return joined.document
 
 
 async def settled(

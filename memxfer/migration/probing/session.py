@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 
 from memxfer.engine.calls import Caller
 from memxfer.engine.control import RunControl, StopCause, Stopped
+from memxfer.engine.placing import Placer
+from memxfer.engine.settings import EngineSettings
 from memxfer.errors import MemxferError
+from memxfer.ledger import ScratchStore
 from memxfer.migration.endpoints import Entrance, OpenEnd, opened
 from memxfer.migration.observer import Observer, SilentObserver
 from memxfer.migration.options import StopSignal
@@ -55,6 +58,7 @@ class Session:
     absent: str = ""
     control: RunControl = field(init=False)
     inventory: list[Sent] = field(default_factory=list)
+    scratch: ScratchStore = field(default_factory=ScratchStore)
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
     _end: OpenEnd | None = None
     _role: Role | None = None
@@ -77,6 +81,7 @@ class Session:
             finally:
                 await self._clean()
         finally:
+            self.scratch.close()
             await self._stack.aclose()
 
     # -- connections --------------------------------------------------------------------------
@@ -127,7 +132,8 @@ class Session:
         samples = self._samples(plan, is_source=target.is_source())
         first, changed = plan.key_samples()
         await caller.read(lambda: target.begin(plan.origin))
-        sender = Sender(target, caller, self.observer, self.inventory)
+        placer = Placer(target, caller, store=self.scratch, settings=EngineSettings())
+        sender = Sender(target, caller, self.observer, placer, self.inventory)
         key = self.seen.key
         key.first = await sender.send(first.document, first.record)
         self.seen.carried = [first.carried(key.first)]
@@ -211,7 +217,8 @@ class Session:
         trusts_lookup = self.seen.lookup.works is not False
         cleaner = Cleaner(end.provider, caller, absent=self.absent, trusts_lookup=trusts_lookup)
         await cleaner.clean(self.inventory)
-        self.leftovers = cleaner.leftovers()
+        containers = await cleaner.clear(self.scratch.made())
+        self.leftovers = [*cleaner.leftovers(), *containers]
         try:
             await caller.read(end.provider.finish)
         except (Stopped, MemxferError) as error:
@@ -220,7 +227,7 @@ class Session:
         _judge_by_deletion(self.seen)
         if self._is_readable:
             cleaner.compare(await self._read())
-            self.leftovers = cleaner.leftovers()
+            self.leftovers = [*cleaner.leftovers(), *containers]
 
 
 def _remains(sent: Sequence[Sent], held: dict[str, tuple[str, ...]]) -> bool | None:

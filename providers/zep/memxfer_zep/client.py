@@ -14,7 +14,7 @@ import httpx
 
 from memxfer.spi import ConfigError, ProviderError, ProviderNotInstalledError, RawPage
 from memxfer.transport import open_client
-from memxfer_zep.answers import GONE, plain
+from memxfer_zep.answers import GONE, Answered, plain
 from memxfer_zep.calls import Caller, unreadable
 from memxfer_zep.config import ZepConfig
 from memxfer_zep.writes import ZepWrites
@@ -114,8 +114,8 @@ class ZepClient:
             lambda: self._sdk.thread.list(cursor=cursor, page_size=limit, user_uuid=user_uuid, **newest)
         )
 
-    async def tasks(self, kind: str, status: str, cursor: str | None, limit: int) -> RawPage:
-        """Return a page of the project's tasks of one kind (`graph.add_nodes`) in one state."""
+    async def tasks(self, kind: str | None, status: str, cursor: str | None, limit: int) -> RawPage:
+        """Return a page of the project's tasks of one kind (`graph.add_nodes`), or all, in one state."""
         return await self._page(
             lambda: self._sdk.task.list(cursor=cursor, page_size=limit, type=kind, status=status)
         )
@@ -157,6 +157,30 @@ class ZepClient:
         return await self._page(
             lambda: list_them(graph, cursor=cursor, page_size=limit, filters=filters, **order)
         )
+
+    async def search_facts(self, graph: str, query: str, limit: int) -> RawPage:
+        """Return the facts of a graph that fit a question, best first, each with its `score`.
+
+        With Zep's own default for ranking (`rrf`, zep-cloud 4.0.1).
+
+        Args:
+            graph: The graph's uuid.
+            query: The question.
+            limit: Most rows wanted, at most 50 (vendor's reference of API v4).
+        """
+        return await self._page(
+            lambda: self._sdk.graph.search_edges(graph, query=query, page_size=limit), operation="search"
+        )
+
+    async def context(self, graph: str, query: str) -> Answered:
+        """Return Zep's text for a question: `context`, its `results`, and whether it is `truncated`."""
+        get = self._sdk.graph.with_raw_response.get_context
+        return await self._answered(lambda: get(graph, query=query, include_results=True))
+
+    async def thread_context(self, thread: str) -> Answered:
+        """Return Zep's text for a thread as it stands: `context`. It takes no question (zep-cloud 4.0.1)."""
+        get = self._sdk.thread.with_raw_response.get_context
+        return await self._answered(lambda: get(thread))
 
     async def rows(self, listing: str, parent: str, cursor: str | None, limit: int) -> RawPage:
         """Return a page of what a graph or thread holds.
@@ -223,11 +247,17 @@ class ZepClient:
                 return None
             raise
 
-    async def _page(self, call: Callable[[], Awaitable[Any]]) -> RawPage:
-        found = await self._caller("read", call)
+    async def _answered(self, call: Callable[[], Awaitable[Any]]) -> Answered:
+        found = await self._caller("package", call)
+        if isinstance(found, dict):
+            return Answered(found)
+        return Answered(plain(found.data), request_id=found.headers.get("x-request-id"))
+
+    async def _page(self, call: Callable[[], Awaitable[Any]], *, operation: str = "read") -> RawPage:
+        found = await self._caller(operation, call)
         page = found if isinstance(found, dict) else plain(found.response)
         rows = page.get("items") or []
         if not isinstance(rows, list):
-            raise unreadable("read")
+            raise unreadable(operation)
         total = page.get("total_size")
         return RawPage(rows, page.get("next_cursor") or None, total if isinstance(total, int) else None)

@@ -12,20 +12,24 @@ from memxfer.spi import (
     Capabilities,
     Clock,
     ConfigError,
+    ContextPackage,
     Document,
     Ensured,
+    Hit,
     IngestStatus,
     Joined,
     KeptAnswers,
     LookupVisibility,
     MemoryProvider,
     MemoryRecord,
+    Page,
     Partition,
     Prepared,
     ProviderError,
     RawPage,
     RecordError,
     Role,
+    Scope,
     StoreIdentity,
     UnsupportedOperationError,
     Wanted,
@@ -38,6 +42,7 @@ from memxfer_zep.documents import document_of
 from memxfer_zep.looking import Lookup, Owners
 from memxfer_zep.mapping import Row, record_of
 from memxfer_zep.partitions import MAX_PAGE, Partitions, owner_of
+from memxfer_zep.runtime import Memories, fitted, is_memory
 from memxfer_zep.sending import Sender
 from memxfer_zep.targets import TargetId
 from memxfer_zep.tasks import Tasks
@@ -69,13 +74,13 @@ class ZepProvider(MemoryProvider[ZepConfig]):
     summary: ClassVar[str] = "Zep Cloud (API v4): facts, episodes, messages, and summaries to read"
     config_model = ZepConfig
 
-    lookup_visibility: LookupVisibility = "after_task"
     container_batch: Mapping[str, int] = CONTAINER_BATCH
 
     _client: ZepClient | None = None
     _partitions: Partitions | None = None
     _namespace: str | None = None
     _title: str = ""
+    _lists_tasks: bool = True
 
     def __init__(self, config: ZepConfig, *, clock: Clock | None = None) -> None:
         super().__init__(config, clock=clock)
@@ -85,6 +90,11 @@ class ZepProvider(MemoryProvider[ZepConfig]):
 
     async def _connect(self, role: Role) -> BackendInfo:
         """Ask which project the key belongs to. Nothing is written."""
+        if role is Role.APP and self.config.container != "owner":
+            raise ConfigError(
+                'container = "graph-per-job" puts the memories of all users into one graph, where an app '
+                "would see those of others; it is for moves, remove it"
+            )
         if self._client is None:
             from memxfer_zep.client import open_zep_client
 
@@ -95,6 +105,7 @@ class ZepProvider(MemoryProvider[ZepConfig]):
                 await client.aclose()
                 raise
             self._open(client)
+        self.__class__ = fitted(type(self), role)
         return self._info(role)
 
     def _open(self, client: ZepClient) -> None:
@@ -104,6 +115,7 @@ class ZepProvider(MemoryProvider[ZepConfig]):
         self._owners = Owners()
         self._containers = Containers(client)
         self._sender = Sender(client, now=self.clock.now)
+        self._memories = Memories(client, self.config, now=self.clock.now)
         self._tasks = Tasks(client)
         self._lookup = Lookup(client, self.config, self._owners)
 
@@ -258,12 +270,26 @@ class ZepProvider(MemoryProvider[ZepConfig]):
         """Return the target ids of what was written under these document keys.
 
         One list of the owner's graph for keys that this process has prepared; for others, of every graph.
+
+        Raises:
+            NotReadyError: Zep had accepted something that is not done; ask again with the same keys.
+            TransientError, FatalError: As classified; ask again.
         """
         self._check_ready(Role.TARGET)
+        self._connected()
+        if self.config.write != "episode":  # episodes can be read at once
+            self._lists_tasks = await self._tasks.wait_for_earlier("\n".join(keys))
         return await self._lookup.find(keys)
+
+    @property
+    def lookup_visibility(self) -> LookupVisibility:
+        """At once: a look-up waits for the tasks that were open. Where Zep lists none, after the task."""
+        return "immediate" if self._lists_tasks else "after_task"
 
     async def delete(self, target_ids: Sequence[str]) -> int:
         """Ask Zep to remove things by their target ids; return how many were there. It happens later.
+
+        An app removes memories alone: facts and episodes. Any other id is not there, for it.
 
         Raises:
             UnsupportedOperationError: A single message, or an id that is none of zep's; the rest is removed.
@@ -273,6 +299,8 @@ class ZepProvider(MemoryProvider[ZepConfig]):
         return sum((await self._deleting.ask(target_ids, self._delete)).values())
 
     async def _delete(self, target_id: str) -> bool:
+        if self.role is Role.APP and not is_memory(target_id):
+            return False
         target = TargetId.parse(target_id)
         if target is None or target.kind == "message":
             what = "single messages; delete their thread" if target else "what has no id of its kind"
@@ -280,6 +308,75 @@ class ZepProvider(MemoryProvider[ZepConfig]):
                 f"zep cannot delete {what}", provider=self.name, operation="delete"
             )
         return await self._connected().writes.delete(target.kind, target.place, target.uuid)
+
+    # -- for apps -----------------------------------------------------------------------------
+
+    async def search(self, query: str, *, scope: Scope, limit: int) -> list[Hit]:
+        """Return the facts of a user or group that fit a question, best first, at most `limit` and 50.
+
+        Facts belong to the user, so a session does not narrow them. Ended ones are among them unless
+        `current_only` is set. Through `graph.search_edges` (zep-cloud 4.0.1); what was written is found
+        once its task has ended.
+
+        Raises:
+            ValueError: The scope names neither user nor group; `limit` is below 1.
+            UnsupportedOperationError: The scope has axes by which Zep cannot tell memories apart.
+            RecordError, TransientError, FatalError: As classified.
+        """
+        self._check_ready(Role.SOURCE)
+        self._connected()
+        return await self._memories.search(query, scope, limit)
+
+    async def list_scoped(self, scope: Scope, *, limit: int, cursor: str | None) -> Page:
+        """Return one page of the facts of a user or group, at most 100, in order of uuid.
+
+        Raises:
+            CursorExpiredError: Zep does not know the cursor any more; begin the list again.
+            ValueError, UnsupportedOperationError, RecordError, TransientError, FatalError: As `search`.
+        """
+        self._check_ready(Role.SOURCE)
+        self._connected()
+        return await self._memories.page(scope, limit, cursor)
+
+    async def package(self, query: str, *, scope: Scope, limit: int) -> ContextPackage:
+        """Return Zep's own text for a question: facts, entities, observations, summaries of threads.
+
+        Zep decides how much that is; `limit` bounds the facts that are named beside it. Without a question
+        it is the text for the session as it stands (`thread.get_context` takes none), empty without either.
+        Through `graph.get_context` (zep-cloud 4.0.1).
+
+        Raises:
+            ValueError, UnsupportedOperationError, RecordError, TransientError, FatalError: As `search`.
+        """
+        self._check_ready(Role.SOURCE)
+        self._connected()
+        return await self._memories.package(query, scope, limit)
+
+    async def get(self, record_id: str) -> MemoryRecord | None:
+        """Return a fact or an episode by the id that an app was given, `None` if there is none; in no move.
+
+        Raises:
+            TransientError, FatalError: As classified.
+        """
+        self._check_ready(Role.SOURCE)
+        self._connected()
+        return await self._memories.get(record_id)
+
+    async def update(self, record_id: str, content: str) -> MemoryRecord | None:
+        """Replace the text of a fact; return it, `None` if there is none of that id.
+
+        A fact that is part of a hyperedge shares its text with the others, which change too. Through
+        `graph.edge.update` (zep-cloud 4.0.1).
+
+        Raises:
+            UnsupportedOperationError: It is an episode, which Zep does not change.
+            RecordError: There is no text, too much of it, or Zep refuses it.
+            AmbiguousError: It may have happened; again does no harm.
+            TransientError, FatalError: It has not happened.
+        """
+        self._check_ready(Role.TARGET)
+        self._connected()
+        return await self._memories.update(record_id, content)
 
     def _connected(self) -> ZepClient:
         if self._client is None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from memxfer.spi import IngestState, IngestStatus, RecordError
+from memxfer.spi import IngestState, IngestStatus, NotReadyError, RecordError
 from memxfer_zep.config import NAME
+from memxfer_zep.paging import rows_of
 from memxfer_zep.targets import TargetId, read_ingestion
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["Tasks"]
 
 _KEPT: Final = 1_000
+_PAUSE: Final = 1.0
+"""Seconds between two looks at tasks that still run."""
 _ENDED: Final = ("succeeded", "partial", "failed")
 
 
@@ -32,6 +36,7 @@ class Tasks:
         self._ended: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._running: OrderedDict[str, tuple[dict[str, Any], set[str]]] = OrderedDict()
         self._locks: dict[str, asyncio.Lock] = {}
+        self._earlier: dict[str, list[str]] = {}
 
     async def status(self, handle: str) -> IngestStatus:
         """Return how far one document is, by the handle of its receipt.
@@ -52,6 +57,46 @@ class Tasks:
         if state == "failed":
             return IngestStatus(IngestState.FAILED, error=_failed(task))
         return IngestStatus(IngestState.STORED, ids) if state == "succeeded" else await self._part(task, ids)
+
+    async def wait_for_earlier(self, asked: str) -> bool:
+        """Make sure that all Zep had accepted when this was first asked has ended; then facts are listed.
+
+        Args:
+            asked: Names the question: asked again under this name, it is about the same tasks.
+
+        Returns:
+            `False` where Zep does not list tasks: then nobody knows.
+
+        Raises:
+            NotReadyError: Some still run; ask again.
+        """
+        if asked not in self._earlier:
+            try:
+                self._earlier[asked] = [uuid async for uuid in self._unfinished()]
+            except RecordError:
+                return False
+        left = [uuid for uuid in self._earlier[asked] if not await self._has_ended(uuid)]
+        if left:
+            self._earlier[asked] = left
+            raise NotReadyError(
+                f"zep is still busy with {len(left)} tasks; whether these are among them shows when they end",
+                retry_after=_PAUSE,
+                provider=NAME,
+                operation="lookup",
+                code="tasks_in_progress",
+            )
+        del self._earlier[asked]
+        return True
+
+    async def _unfinished(self) -> AsyncIterator[str]:
+        for status in ("pending", "processing"):
+            async for row in rows_of(partial(self._client.tasks, None, status)):
+                if isinstance(row.get("uuid"), str):
+                    yield row["uuid"]
+
+    async def _has_ended(self, uuid: str) -> bool:
+        task = await self._client.task(uuid)
+        return task is None or task.get("status") in _ENDED
 
     async def _task(self, uuid: str, handle: str) -> dict[str, Any] | None:
         lock = self._locks.setdefault(uuid, asyncio.Lock())

@@ -89,6 +89,22 @@ class ZepWrites:
         add = self._sdk.thread.with_raw_response.add_messages
         return await self._send(_WRITE, lambda: add(thread_uuid, messages=inputs, idempotency_key=key))
 
+    # -- changing -----------------------------------------------------------------------------
+
+    async def update_fact(self, graph_uuid: str, uuid: str, fact: str) -> dict[str, Any] | None:
+        """Replace the text of a fact; return the fact, `None` if it is not there.
+
+        Under a key of its own each time: the same text may be wanted again later.
+        """
+        update = self._sdk.graph.edge.update
+        try:
+            found = await self._caller("update", lambda: update(graph_uuid, uuid, fact=fact), is_write=True)
+        except RecordError as error:
+            if error.code == GONE:
+                return None
+            raise
+        return plain(found)
+
     # -- removing -----------------------------------------------------------------------------
 
     async def delete(self, kind: str, place: str, uuid: str) -> bool:

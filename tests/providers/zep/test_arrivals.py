@@ -1,5 +1,6 @@
 """Whole moves into Zep through the engine: facts, episodes and threads, each once, whatever breaks."""
 
+import contextlib
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -8,6 +9,7 @@ import pytest
 
 from memxfer import migration
 from memxfer.spi import MemoryRecord, Message, Relation, RetrySettings, Scope, Validity
+from memxfer.testing import Fault, FaultKind, FaultyProvider, SimulatedCrashError
 from memxfer_memory import MemoryConfig, MemoryReferenceProvider, MemoryStore
 
 pytestmark = pytest.mark.anyio
@@ -120,9 +122,41 @@ async def test_lost_answers_double_nothing_and_orphan_nothing(zep, source, tmp_p
             source=source(),
             target=target(zep),
             state_dir=tmp_path / "state",
-            options=migration.Options(**ACCEPT, on_uncertain="resend"),
+            options=migration.Options(**ACCEPT),
         )
     assert result.status == "completed"
+    facts, texts = stored(zep)
+    assert set(facts.values()) == set(texts.values()) == {1}
+    counts = zep.counts()
+    assert (counts["user"], counts["thread"], counts["graph"], counts["node"]) == (3, 1, 1, 10)
+    assert (len(facts), len(texts), counts["message"]) == (61, 10, 40)
+
+
+@pytest.mark.parametrize("kind", [FaultKind.CRASH_BEFORE, FaultKind.CRASH_AFTER])
+@pytest.mark.parametrize(("operation", "call"), [("write", 1), ("write", 5), ("ensure", 2), ("ensure", 6)])
+async def test_a_crash_doubles_nothing_and_orphans_nothing_and_asks_nobody(
+    zep, source, tmp_path, kind, operation, call
+):
+    """What was accepted is not listed yet when the job is resumed: the look-up waits for it."""
+    zep.configure(task_seconds=0.02)
+    dying = FaultyProvider(target(zep), [Fault(kind, on=operation, calls=(call,))])
+    with contextlib.suppress(SimulatedCrashError, BaseExceptionGroup):
+        await migration.migrate(
+            source(), dying, state_dir=tmp_path / "state", job="j", options=migration.Options(**ACCEPT)
+        )
+    assert dying.script.happened
+    await dying.aclose()
+
+    result = await migration.resume(
+        "j",
+        source=source(),
+        target=target(zep),
+        state_dir=tmp_path / "state",
+        options=migration.Options(**ACCEPT),
+    )
+
+    assert (result.status, result.counts.listed) == ("completed", 111)
+    assert result.counts.stored + result.counts.present == 111
     facts, texts = stored(zep)
     assert set(facts.values()) == set(texts.values()) == {1}
     counts = zep.counts()

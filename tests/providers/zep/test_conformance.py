@@ -10,7 +10,16 @@ import pytest
 from memxfer.testing import ProviderConformance, StoredDocument
 
 
-class ZepConformance(ProviderConformance):
+class ZepSuite(ProviderConformance):
+    """What holds for both directions."""
+
+    @pytest.mark.xfail(reason="get is for apps alone: the ids of a move name no graph, and Zep needs it")
+    @pytest.mark.anyio
+    async def test_get_finds_what_the_listing_shows(self, provider_factory, seed):
+        await super().test_get_finds_what_the_listing_shows(provider_factory, seed)
+
+
+class ZepConformance(ZepSuite):
     """A fresh emulator; the suite's records are put in past the provider, as Zep would hold them."""
 
     unit: ClassVar[str]
@@ -72,7 +81,7 @@ class TestSummaries(ZepConformance):
         zep.put("node", graph_uuid=graph, summary=record.content)
 
 
-class ZepTargetConformance(ProviderConformance):
+class ZepTargetConformance(ZepSuite):
     """A fresh emulator that forgets requests at once: what is claimed must hold without its memory.
 
     Limits are far above those of Zep, since the suite sends long texts too.

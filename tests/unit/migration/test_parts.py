@@ -13,12 +13,16 @@ from memxfer.migration.outcome import counts_of, observed_losses, resting_status
 # -- counts and status ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("state", [state for state in State if state is not State.ROLLED_BACK])
+@pytest.mark.parametrize("state", [s for s in State if s not in (State.ROLLED_BACK, State.WAITING)])
 def test_every_state_of_a_record_is_counted_once(state):
     counts = counts_of(Counter({state.value: 3, "rows_ignored": 9, "documents_resent": 4}))
 
     shown = {name: n for name, n in counts.model_dump().items() if n}
     assert shown == {"listed": 3, "uncertain" if state is State.INTENT else state.value: 3}
+
+
+def test_what_waits_for_the_rest_of_its_group_is_as_if_it_were_not_listed_yet():
+    assert counts_of(Counter(waiting=3, stored=2)) == Counts(listed=2, stored=2)
 
 
 def test_an_intent_without_an_answer_adds_to_what_is_uncertain():

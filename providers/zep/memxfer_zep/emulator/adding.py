@@ -150,6 +150,7 @@ class AddingRoutes:
         return {
             "uuid": self._emulator.new_uuid(),
             "graph_uuid": graph,
+            **self._finder.user_of(call, graph),
             "name": name,
             "fact": fact,
             "scope": "entity",

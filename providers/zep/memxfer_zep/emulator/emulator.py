@@ -29,8 +29,8 @@ class ZepEmulator(Emulator[ZepSettings]):
     """An emulator of Zep Cloud's API v4, from its documentation and the SDK's requests.
 
     It has users, threads, messages, graphs, episodes, edges (facts), nodes, summaries and tasks, and it
-    answers every call that a migration makes, in both directions. It has no model and extracts nothing:
-    what is there was written, or put in by `seed` and `POST /_seed`.
+    answers every call that a migration makes, in both directions, and those of an app. It has no model and
+    extracts nothing: what is there was written, or put in by `seed` and `POST /_seed`.
 
     Args:
         settings: How to behave; one project with one key by default.

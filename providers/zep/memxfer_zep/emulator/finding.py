@@ -46,6 +46,11 @@ class Finder:
             return str(user["graph_uuid"])
         return str(self.found(call, "graph", asked)["uuid"])
 
+    def user_of(self, call: Call, graph: str) -> dict[str, str]:
+        """Return the field that names the user of a graph, as rows of the graph have it; none for others."""
+        user = self._emulator.store.find(call.identity, "user", "graph_uuid", graph)
+        return {} if user is None else {"user_uuid": str(user["uuid"])}
+
     def in_graph(self, call: Call, kind: str, name: str) -> dict[str, Any]:
         """Return an object of the graph in a path, by the parameter `name`.
 

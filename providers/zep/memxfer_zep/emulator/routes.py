@@ -1,4 +1,4 @@
-"""The routes of API v4 that a migration makes use of; those that read are here."""
+"""The routes of API v4 that memxfer makes use of; those that read are here."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import msgspec
 from memxfer.emulation import Answer, Call, Endpoint, RefusedError
 
 from .adding import AddingRoutes
+from .asking import AskingRoutes
 from .deleting import DeletingRoutes
 from .finding import Finder, missing
 from .listing import Lister
@@ -81,6 +82,7 @@ class Routes:
             Endpoint("GET", f"{_BASE}/graphs/{{uuid}}/edges/{{part}}", self._part("edge")),
             Endpoint("GET", f"{_BASE}/graphs/{{uuid}}", self._one("graph")),
             *AddingRoutes(self._emulator).endpoints(_BASE),
+            *AskingRoutes(self._emulator).endpoints(_BASE),
             *DeletingRoutes(self._emulator).endpoints(_BASE),
             Endpoint("POST", "/_seed", self._seed_call),
         ]

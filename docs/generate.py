@@ -29,6 +29,7 @@ _REGION = re.compile(r"(<!-- generated: ([a-z0-9-]+) -->\n).*?(<!-- /generated -
 # Enough to build each provider: capabilities are declared, so nothing is opened.
 _BLOCKS: dict[str, dict[str, Any]] = {
     "archive": {"path": "backup"},
+    "graphiti": {"path": "graph.kuzu"},
     "mem0": {"api_key": "key"},
     "mem0-oss": {"memory": {}},
     "mem0-server": {"api_key": "key", "base_url": "http://127.0.0.1:8888"},

@@ -32,7 +32,7 @@ def test_every_part_is_used_and_every_used_part_exists(generate):
     asked = set()
     for pattern in generate.PAGES:
         for file in ROOT.glob(pattern):
-            asked |= set(re.findall(r"<!-- generated: ([a-z-]+) -->", file.read_text(encoding="utf-8")))
+            asked |= set(re.findall(r"<!-- generated: ([a-z0-9-]+) -->", file.read_text(encoding="utf-8")))
     assert asked == set(generate.PARTS)
 
 

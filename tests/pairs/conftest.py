@@ -17,6 +17,7 @@ from memxfer.emulation import serve_in_thread
 from memxfer.models import MemoryRecord, sanitise_record
 from memxfer.spi import Dimension, MemoryProvider, SystemClock
 from memxfer_archive import ArchiveConfig, ArchiveProvider
+from memxfer_graphiti import GraphitiConfig, GraphitiProvider
 from memxfer_mem0 import Mem0OssConfig, Mem0OssProvider
 from memxfer_mem0_platform import Mem0PlatformConfig, Mem0PlatformProvider
 from memxfer_mem0_platform.emulator import EMULATOR_API_KEY as MEM0_KEY
@@ -33,12 +34,13 @@ from memxfer_zep.emulator import EMULATOR_API_KEY as ZEP_KEY
 from memxfer_zep.emulator import ZepEmulator
 from tests.pairs.population import BORN, NOW
 
-SOURCES = ("archive", "mem0", "mem0-oss", "mem0-server", "memory", "zep")
-TARGETS = ("archive", "mem0", "mem0-oss", "memory", "synap")
+SOURCES = ("archive", "graphiti", "mem0", "mem0-oss", "mem0-server", "memory", "zep")
+TARGETS = ("archive", "graphiti", "mem0", "mem0-oss", "memory", "synap", "zep")
 PAIRS = [(source, target) for source in SOURCES for target in TARGETS]
 
 DECIDED: Mapping[str, Mapping[str, Any]] = {
     "archive": {},
+    "graphiti": {"unscoped": "skip", "widening": "allow"},
     "mem0": {"unscoped": "skip", "undated": "skip", "widening": "allow"},
     "mem0-oss": {"unscoped": "skip", "widening": "allow"},
     "memory": {
@@ -52,6 +54,7 @@ DECIDED: Mapping[str, Mapping[str, Any]] = {
         "drops": [Dimension.VERSIONS, Dimension.TENANT, Dimension.TAGS],
     },
     "synap": {"unscoped": "skip", "undated": "skip", "oversize": "skip", "widening": "allow"},
+    "zep": {"unscoped": "skip", "undated": "skip", "oversize": "skip", "widening": "allow"},
 }
 """Settings under which nothing is left to decide."""
 
@@ -248,6 +251,34 @@ class Pairs:
             emulator.seed("edge", {**fact, **(ended if number % 10 == 0 else {})})
         config = ZepConfig(provider="zep", api_key=ZEP_KEY, base_url=server.base_url)
         return ZepProvider(config, clock=StoppedClock())
+
+    def _empty_zep(self, **settings: Any) -> ZepProvider:
+        config = {
+            "provider": "zep",
+            "api_key": ZEP_KEY,
+            "base_url": self._serve(ZepEmulator()).base_url,
+            **settings,
+        }
+        return ZepProvider(ZepConfig.model_validate(config), clock=StoppedClock())
+
+    # -- graphiti -----------------------------------------------------------------------------
+
+    async def _fill_graphiti(self, records: list[MemoryRecord]) -> GraphitiProvider:
+        """Return a graph with all the memories that it takes as facts."""
+        await migration.migrate(
+            await self._fill_memory(records),
+            self._graph("full", write="fact", **DECIDED["graphiti"]),
+            state_dir=self.folder / "filling",
+            options=migration.Options(accept_loss=("all",), residue="off"),
+        )
+        return self._graph("full")
+
+    def _empty_graphiti(self, **settings: Any) -> GraphitiProvider:
+        return self._graph("empty", **settings)
+
+    def _graph(self, name: str, **settings: Any) -> GraphitiProvider:
+        block = {"provider": "graphiti", "path": self.folder / f"{name}.kuzu", "buffer_pool_mb": 64}
+        return GraphitiProvider(GraphitiConfig.model_validate({**block, **settings}), clock=StoppedClock())
 
     # -- synap --------------------------------------------------------------------------------
 

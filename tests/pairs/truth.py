@@ -1,10 +1,12 @@
 """What a target really holds, read past memxfer: from its files, its database, its server's own dump."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import unquote
 
 from dateutil.parser import isoparse
 
@@ -44,6 +46,10 @@ def expected(target: str, record: MemoryRecord) -> Row:
         when = when.replace(microsecond=0)  # seconds since the epoch are what the platform takes
     if target == "synap":
         when = record.occurred_at or when
+    if target == "graphiti" and record.validity is not None:
+        when = record.validity.recorded_at or when  # the record's own lies beside it
+    if target == "zep":
+        when = None  # a fact's own date cannot be set; when it held can, and is compared by itself
     return Row(record.content, record.scope.user, when, plain(record.metadata))
 
 
@@ -92,12 +98,58 @@ def _synap(pairs: Any) -> Iterator[Row]:
             yield Row(sent["document"], sent["user_id"], when, sent["metadata"])
 
 
+def _graphiti(pairs: Any) -> Iterator[Row]:
+    from memxfer_graphiti.sdk import import_sdk
+
+    kuzu = import_sdk("kuzu")
+    with kuzu.Database(pairs.folder / "empty.kuzu") as database, kuzu.Connection(database) as connection:
+        facts = connection.execute(
+            "MATCH (e:RelatesToNode_) RETURN e.fact, e.group_id, e.created_at, e.attributes"
+        )
+        episodes = connection.execute(
+            "MATCH (e:Episodic) RETURN e.content, e.group_id, e.created_at, e.source_description"
+        )
+        for text, group, created_at, beside in [*facts, *episodes]:
+            yield Row(text, group_owner(group), created_at.replace(tzinfo=UTC), _beside(beside))
+
+
+def group_owner(group: str) -> str | None:
+    """Return the user whose group it is: as it is, or `mx_u-` with two hex digits for each odd byte."""
+    if not group.startswith("mx_"):
+        return group
+    if not group.startswith("mx_u-"):
+        return None
+    odd = re.compile("_([0-9A-F]{2})").sub(lambda found: f"%{found[1]}", group.removeprefix("mx_u-"))
+    return unquote(odd)
+
+
+def _beside(text: str) -> dict[str, Any]:
+    found = json.loads(text)
+    return {**found, **found.get("record", {}).get("metadata", {})}
+
+
+def _zep(pairs: Any) -> Iterator[Row]:
+    every = list(pairs.server_of("zep").admin.documents())
+    users = {
+        one["document"]["graph_uuid"]: one["document"]["user_id"] for one in every if one["kind"] == "user"
+    }
+    for one in every:
+        row = one["document"]
+        owner = users.get(row.get("graph_uuid"))
+        if one["kind"] == "edge":
+            yield Row(row["fact"], owner, None, row["attributes"])
+        elif one["kind"] == "episode" and row["source"] == "text":
+            yield Row(row["content"], owner, None, row["metadata"])
+
+
 _READERS: dict[str, Callable[[Any], Iterable[Row]]] = {
     "archive": _archive,
+    "graphiti": _graphiti,
     "mem0": _mem0,
     "mem0-oss": _mem0_oss,
     "memory": _memory,
     "synap": _synap,
+    "zep": _zep,
 }
 
 

@@ -101,7 +101,7 @@ _WRITE_ALWAYS: dict[Dimension, tuple[Level, str]] = {
 }
 _WRITE_FORM: dict[str, dict[Dimension, tuple[Level, str]]] = {
     "fact": {
-        Dimension.VALIDITY: (_L, "all but recorded_at, which is the moment of the move"),
+        Dimension.VALIDITY: (_N, "valid_at, invalid_at and expired_at; not when it was recorded first"),
         Dimension.RELATIONS: (_L, "the first one; names in UPPER_SNAKE, entities cut to 50 characters"),
     },
     "episode": {
@@ -139,6 +139,10 @@ _CHANGES = {
     "turn_metadata_dropped": DocumentChange(
         dimension=Dimension.MESSAGES,
         text="have metadata on single turns, which {target} does not get",
+    ),
+    "recorded_anew": DocumentChange(
+        dimension=Dimension.VALIDITY,
+        text="say when they were recorded first; for {target} that is the moment of the move",
     ),
     "validity_dropped": DocumentChange(
         dimension=Dimension.VALIDITY,

@@ -93,6 +93,8 @@ def _fact(
     }
     if len(record.relations) > 1:
         changes = (*changes, "relations_cut")
+    if record.validity is not None and record.validity.recorded_at is not None:
+        changes = (*changes, "recorded_anew")
     return Made(
         body={"form": "fact", "edge": edge},
         containers=_ends(record, relation, place, config),

@@ -328,4 +328,5 @@ def test_an_episode_without_a_date_is_a_decision():
 def test_every_word_of_a_change_is_explained():
     known = ZepProvider(config()).capabilities().changes
     words = {"nul_replaced", "metadata_packed", "envelope_dropped", "relations_cut", "turn_metadata_dropped"}
-    assert known.keys() == words | {"dated_today", "validity_dropped", "relations_dropped"}
+    dropped = {"dated_today", "validity_dropped", "relations_dropped", "recorded_anew"}
+    assert known.keys() == words | dropped

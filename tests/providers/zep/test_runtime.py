@@ -256,6 +256,17 @@ async def test_a_session_without_a_question_gets_the_text_of_its_thread(zep, app
     assert (await app.package("", scope=Scope(user="ann", session="s1"), limit=5)).text == ""
 
 
+async def test_a_thread_of_another_session_is_not_taken_for_this_one_s(zep, app):
+    user, graph = zep.user(user_id="ann")
+    put(zep, graph, "Ann likes tea")
+    thread = zep.put("thread", user_uuid=user)
+    zep.put("message", thread_uuid=thread, role="user", content="tea")
+    row = {"uuid": thread, "thread_uuid": thread, "metadata": {"memxfer_session": "s2"}}
+    zep.break_with(f"/api/v4/graphs/{graph}/episodes/list", status=200, body={"items": [row]})
+    assert (await app.package("", scope=Scope(user="ann", session="s1"), limit=5)).text == ""
+    assert "tea" in (await app.package("", scope=Scope(user="ann", session="s2"), limit=5)).text
+
+
 # -- one memory ---------------------------------------------------------------------------------
 
 
@@ -413,7 +424,7 @@ async def test_an_app_remembers_searches_lists_changes_and_forgets(zep, tmp_path
         assert not await memory.delete(hit.memory.id)
         assert (await memory.recall("tea", scope=Scope(user="nobody"))).text == ""
         assert await memory.recall("tea", scope=Scope()) is None
-    assert [one["reference_time"] for one in zep.truth("message")] == ["2026-03-01T12:30:15.000000Z"] * 2
+    assert [one["reference_time"] for one in zep.truth("message")] == ["2026-03-01T12:30:15Z"] * 2
     assert [one["fact"] for one in zep.truth("edge")] == ["Bob likes tea"]
 
 

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from memxfer.client import MemoryClient, SwappableClient, SyncMemoryClient, capability_gaps
     from memxfer.config import Config, load_config
     from memxfer.errors import MemxferError
     from memxfer.migration import (
@@ -36,12 +37,16 @@ _HOMES = {
     "Config": "memxfer.config",
     "JobResult": "memxfer.migration",
     "JobStatus": "memxfer.migration",
+    "MemoryClient": "memxfer.client",
     "MemoryRecord": "memxfer.models",
     "MemxferError": "memxfer.errors",
     "Options": "memxfer.migration",
     "ProbeReport": "memxfer.migration",
     "Scope": "memxfer.models",
     "StopSignal": "memxfer.migration",
+    "SwappableClient": "memxfer.client",
+    "SyncMemoryClient": "memxfer.client",
+    "capability_gaps": "memxfer.client",
     "check": "memxfer.migration",
     "diff": "memxfer.migration",
     "failures": "memxfer.migration",
@@ -58,13 +63,17 @@ __all__ = [
     "Config",
     "JobResult",
     "JobStatus",
+    "MemoryClient",
     "MemoryRecord",
     "MemxferError",
     "Options",
     "ProbeReport",
     "Scope",
     "StopSignal",
+    "SwappableClient",
+    "SyncMemoryClient",
     "__version__",
+    "capability_gaps",
     "check",
     "diff",
     "failures",

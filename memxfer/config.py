@@ -38,14 +38,20 @@ class Connection:
     settings: Mapping[str, Any]
     origin: str
 
-    def open(self, *, clock: Clock | None = None) -> MemoryProvider[Any]:
+    def open(
+        self, *, clock: Clock | None = None, kind: type[MemoryProvider[Any]] | None = None
+    ) -> MemoryProvider[Any]:
         """Build the provider; nothing is contacted before its `connect`.
+
+        Args:
+            clock: Time.
+            kind: Its class, where that is known already: looking through what is installed takes a while.
 
         Raises:
             ConfigError: A field is unknown, missing or of the wrong type; names file and field.
             SecretError: A reference does not resolve.
         """
-        kind = registry.provider_class(self.provider)
+        kind = kind or registry.provider_class(self.provider)
         values = {**self.settings, "provider": self.provider, **self._secrets(kind.config_model)}
         try:
             config = kind.config_model.model_validate(values)

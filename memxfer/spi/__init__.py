@@ -70,6 +70,14 @@ from memxfer.spi.protocols import (
 )
 from memxfer.spi.provider import BackendInfo, MemoryProvider, Role, StoreIdentity
 from memxfer.spi.reading import Defect, Page, Partition, RawPage
+from memxfer.spi.runtime import (
+    ContextPackage,
+    Hit,
+    SupportsPackage,
+    SupportsScopedList,
+    SupportsSearch,
+    SupportsUpdate,
+)
 from memxfer.spi.selection import Clause, Selection
 from memxfer.spi.settings import ConnectionConfig, RemoteConfig, RetrySettings, Timeouts, decision
 from memxfer.spi.writing import (
@@ -102,6 +110,7 @@ __all__ = [
     "ConfigError",
     "ConnectionConfig",
     "Container",
+    "ContextPackage",
     "CursorExpiredError",
     "CustomExtension",
     "Defect",
@@ -113,6 +122,7 @@ __all__ = [
     "Evidence",
     "FatalError",
     "Finding",
+    "Hit",
     "Identity",
     "IngestState",
     "IngestStatus",
@@ -155,7 +165,11 @@ __all__ = [
     "SupportsHistory",
     "SupportsIngestStatus",
     "SupportsLookup",
+    "SupportsPackage",
     "SupportsPartitions",
+    "SupportsScopedList",
+    "SupportsSearch",
+    "SupportsUpdate",
     "SystemClock",
     "Timeouts",
     "TransientError",

@@ -49,6 +49,8 @@ class Role(StrEnum):
 
     SOURCE = "source"
     TARGET = "target"
+    APP = "app"
+    """Single memories, both ways, while an app runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,7 +366,7 @@ class MemoryProvider(ABC, Generic[ConfigT]):
         raise UnsupportedOperationError(f"{self.name} cannot be written to", provider=self.name)
 
     def _check_ready(self, role: Role) -> None:
-        if self.role is not role:
+        if self.role is not role and self.role is not Role.APP:
             raise ProviderError(
                 f"{self.name} is not connected as a {role.value}; call connect(Role.{role.name}) first",
                 provider=self.name,

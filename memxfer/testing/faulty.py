@@ -38,7 +38,10 @@ from memxfer.testing.faults import Fault, FaultKind, FaultScript, SimulatedCrash
 __all__ = ["FaultyProvider"]
 
 _T = TypeVar("_T")
-_ASYNC_OPERATIONS = ("count", "get", "lookup", "delete", "history", "ingest_status", "ensure")
+_ASYNC_OPERATIONS = (
+    *("count", "get", "lookup", "delete", "history", "ingest_status", "ensure"),
+    *("search", "list_scoped", "update", "package"),
+)
 _VALUES = ("lookup_visibility", "container_batch")
 _OPTIONAL = (*_ASYNC_OPERATIONS, *_VALUES, "partitions", "join")
 _EMPTY_MARK = "empty-page:"
@@ -236,7 +239,7 @@ def _class_for(
     body |= {
         operation: _forward(operation)
         for operation in _OPTIONAL
-        if hasattr(inner, operation) and operation not in hidden
+        if getattr(inner, operation, None) is not None and operation not in hidden
     }
     return type(f"Faulty{inner.__name__}", (base,), body)
 
@@ -249,12 +252,12 @@ def _forward(operation: str) -> Any:
     if operation == "join":
         return lambda self, parts: self.inner.join(parts)
 
-    async def forwarded(self: FaultyProvider, *arguments: Any) -> Any:
+    async def forwarded(self: FaultyProvider, *arguments: Any, **named: Any) -> Any:
         call = getattr(self.inner, operation)
         faults = self.script.next_call(operation)
         if FaultKind.AMBIGUOUS_BEFORE in faults:
             raise _lost(self.name, operation)
-        answer = await self._spoil(faults, lambda: call(*arguments))
+        answer = await self._spoil(faults, lambda: call(*arguments, **named))
         if FaultKind.AMBIGUOUS_AFTER in faults:
             raise _lost(self.name, operation)
         lie = faults.get(FaultKind.LYING_TOTAL)

@@ -198,15 +198,19 @@ def _folder(tmp_path: Path, words: list[str], request) -> Path:
         folder.mkdir()
     if "notes" in words:
         shutil.copy(ROOT / "docs/examples/text_notes.py", folder)
+    if "examples" in words:
+        for name in ("chat_loop.py", "swapping_app.py"):
+            shutil.copy(ROOT / "docs/examples" / name, folder)
     return folder
 
 
 def _variables(tmp_path: Path) -> dict[str, str]:
     programs = tmp_path / "bin"
     programs.mkdir()
-    command = programs / "memxfer"
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m memxfer.cli "$@"\n', encoding="utf-8")
-    command.chmod(command.stat().st_mode | stat.S_IXUSR)
+    for name, words in (("memxfer", "-m memxfer.cli "), ("python", "")):
+        command = programs / name
+        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" {words}"$@"\n', encoding="utf-8")
+        command.chmod(command.stat().st_mode | stat.S_IXUSR)
     home = tmp_path / "home"
     home.mkdir()
     more = {"HOME": str(home), "MEM0_DIR": str(tmp_path / "mem0"), "MEM0_TELEMETRY": "False"}

@@ -142,21 +142,24 @@ def capabilities_of(config: Mem0PlatformConfig, role: Role | None) -> Capabiliti
 
     Args:
         config: Its settings.
-        role: What it is open for. The fields that only Mem0 has are read, and have no place on writing.
+        role: What it is open for. The fields that only Mem0 has are read, and have no place on writing;
+            only an app lets Mem0 extract.
     """
     versions = Channel(
         read=Level.NATIVE if config.history else Level.NONE,
         note="text, time, event and messages of each; no earlier version can be written",
     )
+    extracts = role is Role.APP and config.infer
     required = () if config.unscoped else tuple(frozenset({axis}) for axis in _AXES)
     return Capabilities(
         dimensions={**_DIMENSIONS, Dimension.VERSIONS: versions},
         identity=Identity(axes=frozenset(_AXES), required_to_write=required),
         paging=Paging(style="page_number", insert_safe=False, delete_safe=False, max_page=MAX_PAGE),
         writing=Writing(
-            verbatim=True,
+            verbatim=not extracts,
             max_batch=1,
             client_key=ClientKey.NONE,
+            acknowledges="async" if extracts else "sync",
             backdates="second",
             rollback="id",
             merges_repeats=True,

@@ -97,6 +97,34 @@ class Mem0PlatformClient:
         )
         return _page(answer, "read")
 
+    async def scoped(self, filters: Mapping[str, Any], page: int, size: int) -> Listed:
+        """Return one page of memories, as an app sees them: without those expired or merged.
+
+        Raises:
+            RecordError: The service refuses the filter.
+        """
+        call = "list_memories"
+        try:
+            answer = await self._call(
+                call, lambda sdk: sdk.get_all(filters=dict(filters), page=page, page_size=size)
+            )
+        except RecordError as error:
+            if error.code == _NOT_FOUND and page > 1:
+                return Listed([], has_next=False)
+            raise
+        return _page(answer, call)
+
+    async def search(self, query: str, filters: Mapping[str, Any], limit: int) -> Listed:
+        """Return the memories that fit a question, best first, each with its `score`.
+
+        With the service's own defaults for threshold and ranking.
+
+        Raises:
+            RecordError: The service refuses the question or the filter.
+        """
+        answer = await self._call("search", lambda sdk: sdk.search(query, filters=dict(filters), top_k=limit))
+        return _page(answer, "search")
+
     async def entities(self, page: int, size: int) -> Listed:
         """Return one page of users, agents, apps and runs; one past the end is empty."""
         params = {"page": page, "page_size": size}
@@ -121,7 +149,7 @@ class Mem0PlatformClient:
 
     async def get(self, memory_id: str) -> dict[str, Any] | None:
         """Return one memory; `None` when there is none of that id."""
-        if not memory_id:
+        if not _is_id(memory_id):
             return None
         answer = await self._absent("get", lambda sdk: sdk.get(memory_id))
         if answer is not None and not isinstance(answer, dict):
@@ -142,7 +170,7 @@ class Mem0PlatformClient:
         """Add one memory.
 
         Args:
-            body: Keywords of `MemoryClient.add`, with `infer=False`.
+            body: Keywords of `MemoryClient.add`, `infer` among them: it is true unless said otherwise.
 
         Raises:
             AmbiguousError: It may have happened.
@@ -160,7 +188,29 @@ class Mem0PlatformClient:
 
     async def delete(self, memory_id: str) -> bool:
         """Delete one memory, and none that it superseded; `False` when it was gone already."""
+        if not _is_id(memory_id):
+            return False
         return await self._absent("delete", lambda sdk: sdk.delete(memory_id)) is not None
+
+    async def update(self, memory_id: str, text: str) -> dict[str, Any] | None:
+        """Replace the text of one memory; `None` when there is none of that id.
+
+        Raises:
+            AmbiguousError: It may have happened.
+            RecordError, TransientError, FatalError: It has not.
+        """
+        if not _is_id(memory_id):
+            return None
+        try:
+            answer = await self._call("update", lambda sdk: sdk.update(memory_id, text=text), is_write=True)
+        except (RecordError, FatalError) as error:
+            # 404, on a write a matter of the address, is here one of the memory; 400 may be one of the id
+            if error.status not in (400, 404) or await self.get(memory_id) is not None:
+                raise
+            return None
+        if not isinstance(answer, dict):
+            raise unreadable("update", is_write=True)
+        return answer
 
     # -- calling ------------------------------------------------------------------------------
 
@@ -197,6 +247,11 @@ class Mem0PlatformClient:
             if operation == "connect":
                 meaning = _refused_ping(meaning)
             raise meaning from failure
+
+
+def _is_id(memory_id: str) -> bool:
+    """Tell whether an id can stand in a path: an empty one, or dots, would name what is above it."""
+    return bool(memory_id.strip("."))
 
 
 def _get(sdk: Any, path: str, params: Mapping[str, Any]) -> Any:

@@ -39,6 +39,12 @@ class Mem0PlatformConfig(RemoteConfig):
         "of the move); undecided blocks the job",
     )
 
+    infer: bool = decision(
+        False,
+        description="for an app, whether Mem0 extracts memories of its own from turns and raw text "
+        "(queued, in its own words), rather than keep them as they are; a migration never does",
+    )
+
     @property
     def url(self) -> str:
         """Address of the service."""

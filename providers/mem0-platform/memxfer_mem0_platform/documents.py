@@ -1,4 +1,4 @@
-"""Records as what `MemoryClient.add` takes, with `infer=False`: one memory each, stored as it is."""
+"""Records as what `MemoryClient.add` takes: as they are, unless an app lets Mem0 extract."""
 
 from __future__ import annotations
 
@@ -37,12 +37,19 @@ from memxfer_mem0_platform.wire import NAME
 
 __all__ = ["body_of", "document_of", "receipt_of", "rejected", "text_of", "unknown"]
 
+_ROLES = {"human": "user", "ai": "assistant"}
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(dict[str, Any])
 
 
 def document_of(
-    record: MemoryRecord, key: str, envelope: Mapping[str, Any], *, config: Mem0PlatformConfig
+    record: MemoryRecord,
+    key: str,
+    envelope: Mapping[str, Any],
+    *,
+    config: Mem0PlatformConfig,
+    infer: bool = False,
 ) -> Prepared:
     """Map one record to one document, or say why not.
 
@@ -51,6 +58,7 @@ def document_of(
         key: Its key, sent as `metadata.memxfer_key`.
         envelope: What Mem0 cannot hold, for `metadata.memxfer`.
         config: The connection's decisions.
+        infer: Let Mem0 extract from it: from the turns, where it has any.
 
     Returns:
         A `Document` with the keywords of `add` in JSON as body; `Skipped` by decision (`unscoped`,
@@ -62,17 +70,17 @@ def document_of(
     scope = _scope(record.scope, config)
     if not isinstance(scope, Scope):
         return scope
-    text = text_of(record)
-    if not text.strip():
+    messages = _messages(record, infer=infer)
+    if not any(message["role"] != "system" and message["content"].strip() for message in messages):
         return _refused("empty", "the record has no text, and Mem0 drops messages without text")
     date = record.created_at or record.updated_at or record.occurred_at
     if date is None and config.undated != "send":
         return Skipped("undated") if config.undated == "skip" else _undated()
     body: dict[str, Any] = {
-        "messages": [{"role": "user", "content": text}],
+        "messages": messages,
         **{name: getattr(scope, axis) for axis, name in SCOPE.items() if getattr(scope, axis) is not None},
         "metadata": _metadata(record, key, envelope),
-        "infer": False,
+        "infer": infer,
     }
     if date is not None:
         body["timestamp"] = epoch_seconds(date)
@@ -100,6 +108,17 @@ def text_of(record: MemoryRecord) -> str:
     if record.content.strip() or not record.messages:
         return record.content
     return "\n".join(f"{message.role.capitalize()}: {message.content}" for message in record.messages)
+
+
+def _messages(record: MemoryRecord, *, infer: bool) -> list[dict[str, str]]:
+    """Return what is sent as said: the turns to extract from, else the text as one message of the user."""
+    if infer and record.messages:
+        return [{"role": _role(turn.role), "content": turn.content} for turn in record.messages]
+    return [{"role": "user", "content": text_of(record)}]
+
+
+def _role(role: str) -> str:
+    return _ROLES.get(role.lower(), role.lower())
 
 
 # -- whose --------------------------------------------------------------------------------------
@@ -184,17 +203,20 @@ def _encoded(body: dict[str, Any]) -> tuple[bytes, bool]:
 # -- what became of it --------------------------------------------------------------------------
 
 
-def receipt_of(added: Added) -> WriteReceipt:
+def receipt_of(added: Added, *, infer: bool = False) -> WriteReceipt:
     """Return the receipt of an add that was answered.
 
     A text that its scope holds already is not stored again: the answer names the memory that is there,
     with an event other than ADD. That is `PRESENT`, with the shared id: the job did not make it, so a
-    rollback of this document must not take it away.
+    rollback of this document must not take it away. What Mem0 extracts from (`infer`) may be worth no
+    memory at all: that is `CREATED` without ids.
     """
     if added.is_pending and added.event_id:
         return WriteReceipt(Outcome.PENDING, ingestion_id=added.event_id)
-    if added.ids:
-        return WriteReceipt(Outcome.CREATED if added.is_new else Outcome.PRESENT, target_ids=added.ids)
+    if added.ids or infer:
+        return WriteReceipt(
+            Outcome.CREATED if added.is_new or not added.ids else Outcome.PRESENT, target_ids=added.ids
+        )
     error = RecordError(
         "mem0 took the memory and stored nothing: it skips a text that the same scope holds already, "
         "and does not say which memory that is",

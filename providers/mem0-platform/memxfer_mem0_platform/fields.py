@@ -13,6 +13,7 @@ __all__ = [
     "KEY",
     "METADATA",
     "NUL_SIGN",
+    "OWN",
     "RESERVED",
     "SCOPE",
     "epoch_seconds",
@@ -30,6 +31,9 @@ ENVELOPE = "memxfer"
 METADATA = "memxfer_metadata"
 """Metadata key of the record's own metadata whose names are taken."""
 RESERVED = frozenset((KEY, ENVELOPE, METADATA))
+
+OWN = "mem0"
+"""Name of the extensions that are Mem0's."""
 
 SCOPE = {"user": "user_id", "agent": "agent_id", "app": "app_id", "session": "run_id"}
 """Axes of a scope, in the order in which a memory of several belongs to the first; and Mem0's names."""

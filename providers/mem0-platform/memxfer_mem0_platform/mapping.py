@@ -19,6 +19,7 @@ from memxfer_mem0_platform.fields import (
     ENVELOPE,
     KEY,
     METADATA,
+    OWN,
     RESERVED,
     SCOPE,
     expiry_of,
@@ -30,7 +31,6 @@ from memxfer_mem0_platform.versions import versions_of
 
 __all__ = ["decode", "scope_of"]
 
-_OWN = "mem0"
 _BOOKS = "memxfer"
 _TIMES = ("created_at", "updated_at")
 _COVERED = frozenset(
@@ -92,7 +92,7 @@ def decode(row: Any, events: Sequence[Any] | None, *, now: datetime) -> MemoryRe
         provenance=provenance,
     )
     own = {**_left_over(row, record), **notes}
-    extensions = {_OWN: own} if own else {}
+    extensions = {OWN: own} if own else {}
     if is_ours:
         extensions[_BOOKS] = _books(metadata)
     return msgspec.structs.replace(record, extensions=extensions) if extensions else record

@@ -13,17 +13,20 @@ from memxfer.spi import (
     Clock,
     Document,
     FatalError,
+    Hit,
     IngestState,
     IngestStatus,
     LookupVisibility,
     MemoryProvider,
     MemoryRecord,
+    Page,
     Partition,
     Prepared,
     ProviderError,
     RawPage,
     RecordError,
     Role,
+    Scope,
     StoreIdentity,
     Version,
     WriteReceipt,
@@ -48,24 +51,28 @@ from memxfer_mem0_platform.listing import (
     is_listed_here,
 )
 from memxfer_mem0_platform.mapping import decode, scope_of
+from memxfer_mem0_platform.runtime import Memories, infers
 from memxfer_mem0_platform.versions import versions_of
 
 __all__ = ["Mem0PlatformProvider"]
+
+_EXTRACTION_SECONDS = 10.0
+"""After which what Mem0 extracted is looked for; a guess, since nobody says how long it takes."""
 
 
 class Mem0PlatformProvider(MemoryProvider[Mem0PlatformConfig]):
     """Reads and writes a project of the Mem0 Platform through the vendor's `MemoryClient`.
 
     Reading takes everything, expired and merged memories too, with earlier versions. Writing stores texts
-    as they are (`infer=False`), one request for each, under a key in the metadata that a look-up finds.
+    as they are (`infer=False`), one request for each, under a key in the metadata that a look-up finds. An
+    app may let Mem0 extract instead (`infer`).
     """
 
     name: ClassVar[str] = "mem0"
     summary: ClassVar[str] = "Mem0 Platform, the hosted service"
     config_model: ClassVar[type[Mem0PlatformConfig]] = Mem0PlatformConfig
 
-    lookup_visibility: LookupVisibility = "immediate"
-
+    _extracts = False
     _client: Mem0PlatformClient | None = None
     _project: Project | None = None
     _histories: HistoryReader | None = None
@@ -74,6 +81,12 @@ class Mem0PlatformProvider(MemoryProvider[Mem0PlatformConfig]):
         super().__init__(config, clock=clock)
         self._looking: KeptAnswers[tuple[str, ...]] = KeptAnswers()
         self._deleting: KeptAnswers[bool] = KeptAnswers()
+
+    @property
+    def lookup_visibility(self) -> LookupVisibility:
+        """At once; for an app that lets Mem0 extract, which is queued, after some seconds."""
+        is_queued = self.role is Role.APP and (self.config.infer or self._extracts)
+        return _EXTRACTION_SECONDS if is_queued else "immediate"
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -205,12 +218,13 @@ class Mem0PlatformProvider(MemoryProvider[Mem0PlatformConfig]):
         return await client.total()
 
     async def get(self, record_id: str) -> MemoryRecord | None:
-        """Return a memory by its id; `None` when there is none."""
+        """Return a memory by its id; `None` when there is none. An app gets it without earlier versions."""
         client = self._connected()
         row = await client.get(record_id)
         if row is None:
             return None
-        events = await client.history(record_id) if self.config.history else None
+        has_history = self.config.history and self.role is not Role.APP
+        events = await client.history(record_id) if has_history else None
         return sanitise_record(decode(row, events, now=self.clock.now()))
 
     async def history(self, record_id: str) -> tuple[Version, ...]:
@@ -224,21 +238,24 @@ class Mem0PlatformProvider(MemoryProvider[Mem0PlatformConfig]):
     # -- writing ------------------------------------------------------------------------------
 
     def _prepare(self, record: MemoryRecord, key: str, envelope: Mapping[str, Any]) -> Prepared:
-        return document_of(record, key, envelope, config=self.config)
+        infer = self.role is Role.APP and infers(record, self.config)
+        self._extracts = self._extracts or infer
+        return document_of(record, key, envelope, config=self.config, infer=infer)
 
     async def _write(self, batch: Sequence[Document]) -> list[WriteReceipt]:
         return [await self._add(document) for document in batch]
 
     async def _add(self, document: Document) -> WriteReceipt:
+        body = body_of(document)
         try:
-            return receipt_of(await self._connected().add(body_of(document)))
+            return receipt_of(await self._connected().add(body), infer=body["infer"])
         except AmbiguousError as error:
             return unknown(error)
         except BatchRefusedError as error:
             return rejected(error)
 
     async def ingest_status(self, ingestion_id: str) -> IngestStatus:
-        """Return what became of an add that Mem0 queued, though it was asked not to.
+        """Return what became of an add that Mem0 queued: to extract from it, or though it was asked not to.
 
         Raises:
             TransientError: The question could not be asked now.
@@ -284,6 +301,49 @@ class Mem0PlatformProvider(MemoryProvider[Mem0PlatformConfig]):
         """
         self._check_ready(Role.TARGET)
         return sum((await self._deleting.ask(target_ids, self._connected().delete)).values())
+
+    # -- for apps -----------------------------------------------------------------------------
+
+    async def search(self, query: str, *, scope: Scope, limit: int) -> list[Hit]:
+        """Return the memories of a scope that fit a question, best first, at most `limit`.
+
+        Those that agree with every axis of the scope, and are neither expired nor merged. Through
+        `MemoryClient.search` (mem0ai 2.2.1), with Mem0's own defaults for threshold and ranking.
+
+        Raises:
+            ValueError: The scope names nobody, or everybody (`*`); `limit` is below 1.
+            UnsupportedOperationError: The scope has a tenant or a group.
+            RecordError, TransientError, FatalError: As classified.
+        """
+        self._check_ready(Role.SOURCE)
+        return await self._memories().search(query, scope, limit)
+
+    async def list_scoped(self, scope: Scope, *, limit: int, cursor: str | None) -> Page:
+        """Return one page of a scope's memories, at most 200; the same as a search would look at.
+
+        Through `MemoryClient.get_all` (mem0ai 2.2.1), by page number; in an order that Mem0 does not
+        document. A memory that is removed between two pages can hide another from the second.
+
+        Raises:
+            CursorExpiredError: The cursor is none of these; begin the list again.
+            ValueError, UnsupportedOperationError, RecordError, TransientError, FatalError: As `search`.
+        """
+        self._check_ready(Role.SOURCE)
+        return await self._memories().page(scope, limit, cursor)
+
+    async def update(self, record_id: str, content: str) -> MemoryRecord | None:
+        """Replace a memory's text, and nothing else of it; return it, `None` if there is none of that id.
+
+        Raises:
+            AmbiguousError: It may have happened; again does no harm.
+            RecordError: There is no text, or Mem0 refuses it.
+            TransientError, FatalError: It has not happened.
+        """
+        self._check_ready(Role.TARGET)
+        return await self._memories().update(record_id, content)
+
+    def _memories(self) -> Memories:
+        return Memories(self._connected(), now=self.clock.now)
 
 
 def _is_here(row: Any, partition: Partition) -> bool:

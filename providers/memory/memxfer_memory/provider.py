@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+import msgspec
+
 from memxfer.spi import (
     Axis,
     BackendInfo,
@@ -14,6 +16,7 @@ from memxfer.spi import (
     CursorExpiredError,
     Dimension,
     Document,
+    Hit,
     Identity,
     IngestState,
     IngestStatus,
@@ -23,6 +26,7 @@ from memxfer.spi import (
     MemoryProvider,
     MemoryRecord,
     Outcome,
+    Page,
     Paging,
     Partition,
     Prepared,
@@ -31,6 +35,7 @@ from memxfer.spi import (
     RecordError,
     Refused,
     Role,
+    Scope,
     Skipped,
     StoreIdentity,
     Version,
@@ -273,11 +278,51 @@ class MemoryReferenceProvider(MemoryProvider[MemoryConfig]):
         found = {key: tuple(row.target_id for row in self.data.by_key(key)) for key in keys}
         return {key: ids for key, ids in found.items() if ids}
 
-    async def delete(self, target_ids: Sequence[str]) -> int:
-        """Remove records by target id; return how many were there."""
+    # -- for apps -----------------------------------------------------------------------------
+
+    async def search(self, query: str, *, scope: Scope, limit: int) -> list[Hit]:
+        """Return the records of a scope that share most words with the query; at most `limit`."""
         self._check_connected()
+        words = set(query.lower().split())
+        hits = [
+            Hit(row.record, len(words & set(row.record.content.lower().split())) / max(len(words), 1))
+            for row in self.data.rows()
+            if _is_of(row.record.scope, scope)
+        ]
+        found = sorted((hit for hit in hits if hit.score), key=lambda hit: -(hit.score or 0))
+        return found[:limit]
+
+    async def list_scoped(self, scope: Scope, *, limit: int, cursor: str | None) -> Page:
+        """Return one page of a scope's records, oldest first."""
+        self._check_connected()
+        place = self._place(cursor)
+        rows = [row for row in self.data.rows() if row.sequence > place and _is_of(row.record.scope, scope)]
+        more = str(rows[limit - 1].sequence) if len(rows) > limit else None
+        return Page([row.record for row in rows[:limit]], more)
+
+    async def update(self, record_id: str, content: str) -> MemoryRecord | None:
+        """Replace the text of the oldest record of that id."""
+        self._check_connected()
+        row = next((row for row in self.data.rows() if row.record.id == record_id), None)
+        if row is None:
+            return None
+        changed = msgspec.structs.replace(row.record, content=content)
+        self.data.replace(row, changed)
+        return changed
+
+    async def delete(self, target_ids: Sequence[str]) -> int:
+        """Remove records by target id, for apps by record id; return how many were there."""
+        self._check_connected()
+        if self.role is Role.APP:
+            wanted = set(target_ids)
+            target_ids = [row.target_id for row in self.data.rows() if row.record.id in wanted]
         return self.data.delete(target_ids)
 
     def _check_connected(self) -> None:
         if self.role is None:
             raise ProviderError("memory is not connected; call connect first", provider=self.name)
+
+
+def _is_of(scope: Scope, wanted: Scope) -> bool:
+    """Tell whether a scope agrees with every axis that is asked for."""
+    return all(getattr(wanted, axis) in (None, getattr(scope, axis)) for axis in _AXES)

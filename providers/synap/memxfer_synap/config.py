@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from memxfer.spi import RemoteConfig, decision
 
-__all__ = ["ASSIGN", "DEFAULT_BASE_URL", "DocumentType", "SynapConfig"]
+__all__ = ["ASSIGN", "DEFAULT_BASE_URL", "DocumentType", "Mode", "SynapConfig"]
 
 DEFAULT_BASE_URL = "https://synap-cloud-prod.maximem.ai"
 """The vendor's production host (SDK 0.6.9, `HTTPTransport.DEFAULT_BASE_URL`)."""
@@ -18,6 +19,7 @@ ASSIGN = "assign:"
 DocumentType = Literal[
     "ai-chat-conversation", "document", "email", "pdf", "image", "audio", "meeting-transcript"
 ]
+Mode = Literal["long-range", "fast"]
 
 
 def _known_decision(value: str) -> str:
@@ -50,16 +52,27 @@ class SynapConfig(RemoteConfig):
     undated: Literal["skip", "send"] | None = decision(
         None, description="records without any date: skip, or send them without one; undecided blocks the job"
     )
-    mode: Literal["long-range", "fast"] = decision(
-        "long-range", description="how thoroughly Synap extracts; long-range for migrations"
+    mode: Mode = decision(
+        "long-range",
+        description="how thoroughly Synap extracts: long-range, or fast, the default while an app runs",
     )
+    read_mode: Literal["fast", "accurate"] = Field(
+        "fast", description="how an app's questions are answered: fast, or accurate"
+    )
+    cache: Literal["off", "sqlite"] = Field(
+        "off",
+        description="sqlite: the SDK keeps what an app asked for on disk, for minutes; off: it does not",
+    )
+    cache_path: Path | None = Field(None, description="folder of the cache; default: the SDK's, ~/.synap")
     conversations: Literal["documents", "transcript"] = decision(
         "documents",
         description="turns of conversations: documents (one each) or transcript (a conversation is one call, "
         "with the time of every turn)",
     )
     document_type: DocumentType | None = decision(
-        None, description="type of all documents; default: ai-chat-conversation for turns, else document"
+        None,
+        description="type of documents that name none of their own; default: ai-chat-conversation for turns, "
+        "else document",
     )
     document_bytes: int = decision(
         100_000, ge=1, description="largest content in bytes; Synap sets it per instance and publishes none"
@@ -70,6 +83,13 @@ class SynapConfig(RemoteConfig):
         description="what this instance does with a document_id it knows: unknown, upsert, dedupe, reject "
         "or append; the vendor's pages disagree",
     )
+
+    @field_validator("cache")
+    @classmethod
+    def _cached_by_the_sdk(cls, value: str, info: ValidationInfo) -> str:
+        if value != "off" and info.data.get("transport") == "http":
+            raise ValueError('"sqlite" is the cache of the SDK: remove transport = "http", or the cache')
+        return value
 
     @property
     def url(self) -> str:

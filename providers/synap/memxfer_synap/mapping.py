@@ -21,6 +21,7 @@ from memxfer.spi import (
 from memxfer_synap.client.port import SynapDocument, SynapTranscript
 from memxfer_synap.config import ASSIGN, SynapConfig
 from memxfer_synap.metadata import conversation_keys, encode, with_ours, without_envelope, without_nul
+from memxfer_synap.options import Options, moved_options, options_of
 from memxfer_synap.transcripts import lane_of, part_of, rank_of, turn_changes, turn_keys
 
 __all__ = ["Owner", "document_of", "owner_of", "text_of"]
@@ -45,10 +46,17 @@ class _Draft(NamedTuple):
     text: str
     sent_at: str | None
     lane: str
+    how: Options
 
 
 def document_of(
-    record: MemoryRecord, key: str, envelope: Mapping[str, Any], *, config: SynapConfig, is_b2c: bool
+    record: MemoryRecord,
+    key: str,
+    envelope: Mapping[str, Any],
+    *,
+    config: SynapConfig,
+    is_b2c: bool,
+    is_app: bool = False,
 ) -> Prepared:
     """Map one record to one document, or say why not.
 
@@ -58,17 +66,22 @@ def document_of(
         envelope: What Synap cannot hold, for the metadata key `memxfer`.
         config: The connection's decisions.
         is_b2c: Whether the instance's users are their own customers.
+        is_app: Whether an app has just said it; else it is moved from elsewhere.
 
     Returns:
         A `Document` with the JSON of a `SynapDocument` as body, or of a `SynapTranscript` where it is a part
         of a conversation that goes as one; `Skipped` by decision (`unscoped`, `undated`, `oversize`); or
         `Refused` with code `empty`, `nul_in_id`, or, with remedies,
         `unscoped`, `no_customer`, `undated`, `too_large`, `metadata_too_large`.
+
+    Raises:
+        RecordError: An app asks for an option that there is not (`code="bad_option"`).
     """
     owner = owner_of(record.scope, config=config, is_b2c=is_b2c)
     if not isinstance(owner, Owner):
         return owner
-    lane = _lane(record, owner) if config.conversations == "transcript" else ""
+    # a transcript is written once: what an app says turn by turn cannot be one
+    lane = _lane(record, owner) if config.conversations == "transcript" and not is_app else ""
     if lane and "\x00" in (record.scope.session or ""):
         return _refused("nul_in_id", "the record's session id has a NUL character")
     text = text_of(record)
@@ -78,15 +91,17 @@ def document_of(
         return problem
     sent_at = _time(date)
     created = sent_at if date is record.created_at else _time(record.created_at)
-    draft = _Draft(record, key, owner, text, sent_at, lane)
-    metadata, changes = with_ours(record, _plain_keys(draft, created), envelope)
-    encoded = encode(_body(draft, metadata, config))
+    how = options_of(record, config) if is_app else moved_options(record, config)
+    draft = _Draft(record, key, owner, text, sent_at, lane, how)
+    plain = _own_keys(draft) if is_app else _plain_keys(draft, created)
+    metadata, changes = with_ours(record, plain, envelope)
+    encoded = encode(_body(draft, metadata))
     if len(encoded) > config.metadata_bytes:  # only then can the metadata be too large
         fitted = _fitted(record, metadata, config)
         if not isinstance(fitted, dict):
             return fitted
         if fitted is not metadata:
-            encoded, changes = encode(_body(draft, fitted, config)), ("envelope_dropped",)
+            encoded, changes = encode(_body(draft, fitted)), ("envelope_dropped",)
     return _finished(draft, encoded, changes + _turn_changes(draft, config), date)
 
 
@@ -271,9 +286,14 @@ def _plain_keys(draft: _Draft, created: str | None) -> dict[str, Any]:
         plain["original_created_at"] = created
     if draft.lane:
         return plain | turn_keys(next(one for one in record.messages if one.content.strip()))
-    if record.scope.session:
-        plain |= conversation_keys(record.scope.session, *_whose(record.scope, draft.owner))
-    return plain
+    return plain | _own_keys(draft)
+
+
+def _own_keys(draft: _Draft) -> dict[str, Any]:
+    """Return the plain keys that do not speak of a migration."""
+    scope = draft.record.scope
+    names = conversation_keys(scope.session, *_whose(scope, draft.owner)) if scope.session else {}
+    return {"document_id": draft.key, **names}
 
 
 def _whose(scope: Scope, owner: Owner) -> tuple[str | None, ...]:
@@ -283,7 +303,7 @@ def _whose(scope: Scope, owner: Owner) -> tuple[str | None, ...]:
     return (owner.customer_id, "", scope.agent, scope.app, scope.group)
 
 
-def _body(draft: _Draft, metadata: dict[str, Any], config: SynapConfig) -> SynapDocument | SynapTranscript:
+def _body(draft: _Draft, metadata: dict[str, Any]) -> SynapDocument | SynapTranscript:
     owner = draft.owner
     if draft.lane:
         user_id = owner.user_id or ""
@@ -292,12 +312,12 @@ def _body(draft: _Draft, metadata: dict[str, Any], config: SynapConfig) -> Synap
         )
     return SynapDocument(
         document=draft.text,
-        document_type=config.document_type or _type_of(draft.record),
+        document_type=draft.how.document_type or _type_of(draft.record),
         document_id=draft.key,
         document_created_at=draft.sent_at,
         user_id=owner.user_id,
         customer_id=owner.customer_id,
-        mode=config.mode,
+        mode=draft.how.mode,
         metadata=metadata,
     )
 

@@ -12,7 +12,9 @@ from memxfer.spi import (
     BatchRefusedError,
     Capabilities,
     ConfigError,
+    ContextPackage,
     Document,
+    Hit,
     IngestState,
     IngestStatus,
     Joined,
@@ -23,13 +25,30 @@ from memxfer.spi import (
     ProviderError,
     RecordError,
     Role,
+    Scope,
     StoreIdentity,
     WriteReceipt,
 )
 from memxfer_synap.capabilities import capabilities_of
-from memxfer_synap.client.port import Job, SynapClient, TranscriptAnswer, WhoAmI
+from memxfer_synap.client.port import (
+    ContextAnswer,
+    ContextQuery,
+    Job,
+    SynapClient,
+    TranscriptAnswer,
+    WhoAmI,
+)
 from memxfer_synap.config import SynapConfig
 from memxfer_synap.mapping import document_of
+from memxfer_synap.memories import (
+    check_whole,
+    checked_text,
+    hits_of,
+    is_memory_id,
+    package_of,
+    query_of,
+    record_of,
+)
 from memxfer_synap.transcripts import LANE, join_parts, turns_in
 
 __all__ = ["SynapProvider"]
@@ -61,6 +80,8 @@ class SynapProvider(MemoryProvider[SynapConfig]):
         The vendor's own `initialize()` succeeds with a wrong key and without a server (SDK 0.6.9),
         so memxfer asks by itself, also where the SDK does the sending. Nothing is written.
         """
+        if self.role not in (None, role) and self.config.cache != "off":
+            await self._aclose()  # only an app's connection has a cache
         if self._client is not None and self._whoami is not None:
             return self._info(self._whoami)
         from memxfer_synap.client.http import HttpSynapClient
@@ -76,7 +97,7 @@ class SynapProvider(MemoryProvider[SynapConfig]):
             whoami = await http.whoami()
             self._check_settings(whoami)
             await http.check_ready()
-            self._client = http if self.config.transport == "http" else await self._open_sdk(whoami)
+            self._client = http if self.config.transport == "http" else await self._open_sdk(whoami, role)
             self._whoami = whoami
             keep = self._client is http
         finally:
@@ -84,10 +105,11 @@ class SynapProvider(MemoryProvider[SynapConfig]):
                 await http.aclose()
         return self._info(whoami)
 
-    async def _open_sdk(self, whoami: WhoAmI) -> SynapClient:
+    async def _open_sdk(self, whoami: WhoAmI, role: Role) -> SynapClient:
         from memxfer_synap.client.sdk import open_sdk_client
 
-        return await open_sdk_client(self.config, whoami, now=self.clock.now)
+        is_cached = role is Role.APP and self.config.cache == "sqlite"
+        return await open_sdk_client(self.config, whoami, now=self.clock.now, is_cached=is_cached)
 
     async def _aclose(self) -> None:
         client, self._client, self._whoami = self._client, None, None
@@ -157,7 +179,8 @@ class SynapProvider(MemoryProvider[SynapConfig]):
     # -- writing ------------------------------------------------------------------------------
 
     def _prepare(self, record: MemoryRecord, key: str, envelope: Mapping[str, Any]) -> Prepared:
-        return document_of(record, key, envelope, config=self.config, is_b2c=self._is_b2c)
+        is_app = self.role is Role.APP
+        return document_of(record, key, envelope, config=self.config, is_b2c=self._is_b2c, is_app=is_app)
 
     def join(self, parts: Sequence[Document]) -> Sequence[Joined]:
         """Put the turns of a conversation together, in the order of their times; one call, of any length."""
@@ -225,13 +248,96 @@ class SynapProvider(MemoryProvider[SynapConfig]):
     async def delete(self, target_ids: Sequence[str]) -> int:
         """Delete memories one by one; return how many were there. May be repeated after an error.
 
+        What is no id of Synap's (they are UUIDs) is not there.
+
         Raises:
             TransientError: Some are left; call again with the same ids.
             FatalError: The key or the account is refused.
         """
         self._check_ready(Role.TARGET)
         client = self._connected()
-        return sum([await client.delete(target_id) for target_id in target_ids])
+        return sum([await client.delete(one) for one in target_ids if is_memory_id(one)])
+
+    # -- for apps -----------------------------------------------------------------------------
+
+    async def search(self, query: str, *, scope: Scope, limit: int) -> list[Hit]:
+        """Return the memories of a scope that fit best, best first, by Synap's own ranking.
+
+        A ranked context fetch (SDK 0.6.9, `response_shape="ranked"`) of the level that the scope's memories
+        are written to; quotes from documents, which it mixes in, are left out. A blank query finds nothing:
+        Synap would answer it with a profile.
+
+        Args:
+            query: What to look for.
+            scope: Whose memories. Agent, app and group do not narrow it; a session is a hint.
+            limit: Most hits.
+
+        Raises:
+            ValueError: The scope names nobody.
+            UnavailableError: Nothing was found because Synap could not look properly (`code="degraded"`),
+                or it cannot be reached.
+            TransientError, FatalError: As classified.
+        """
+        asked = self._asked(query, scope, limit)
+        answer = await self._fetch(asked)
+        hits = hits_of(answer, asked)
+        check_whole(answer, is_empty=not hits)
+        return hits
+
+    async def package(self, query: str, *, scope: Scope, limit: int) -> ContextPackage:
+        """Return what fits a question: the conversation's summary where Synap has one, memories, quotes.
+
+        The same fetch as `search`. `memories` has the quotes too, of kind `document`; their ids are no
+        memories' ids.
+
+        Args:
+            query: What the prompt is about.
+            scope: Whose memories; as for `search`.
+            limit: Most memories and quotes.
+
+        Raises:
+            ValueError, UnavailableError, TransientError, FatalError: As `search`.
+        """
+        asked = self._asked(query, scope, limit)
+        answer = await self._fetch(asked)
+        made = package_of(answer, asked)
+        check_whole(answer, is_empty=not made.text)
+        return made
+
+    async def get(self, record_id: str) -> MemoryRecord | None:
+        """Return a memory by `memories.get`; without its owner, date and metadata, which that does not tell.
+
+        Raises:
+            TransientError, FatalError: As classified.
+        """
+        self._check_ready(Role.TARGET)
+        client = self._connected()
+        found = await client.get(record_id) if is_memory_id(record_id) else None
+        return None if found is None else record_of(found, Scope())
+
+    async def update(self, record_id: str, content: str) -> MemoryRecord | None:
+        """Put another text in the place of a memory's, by `memories.update` with the strategy `replace`.
+
+        Raises:
+            RecordError: There is no text, or too much, or Synap refuses it.
+            AmbiguousError: It may have happened; doing it again does no harm.
+            TransientError, FatalError: It has not.
+        """
+        self._check_ready(Role.TARGET)
+        client = self._connected()
+        text = checked_text(content, self.config.document_bytes)
+        found = await client.update(record_id, text) if is_memory_id(record_id) else None
+        return None if found is None else record_of(found, Scope())
+
+    def _asked(self, text: str, scope: Scope, limit: int) -> ContextQuery:
+        self._check_ready(Role.TARGET)
+        return query_of(text, scope=scope, limit=limit, config=self.config, is_b2c=self._is_b2c)
+
+    async def _fetch(self, asked: ContextQuery) -> ContextAnswer:
+        client = self._connected()
+        if asked.limit < 1 or not asked.text.strip():
+            return ContextAnswer(())
+        return await client.fetch(asked)
 
     def _connected(self) -> SynapClient:
         if self._client is None:

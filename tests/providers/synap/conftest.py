@@ -1,11 +1,12 @@
 import socket
+import uuid
 from datetime import UTC, datetime
 
 import httpx
 import pytest
 
 from memxfer.emulation import FaultPlan, FaultRule, serve_in_thread
-from memxfer.spi import MemoryRecord, Role, Scope, Timeouts
+from memxfer.spi import Document, MemoryRecord, Outcome, Role, Scope, Timeouts
 from memxfer_synap import SynapConfig, SynapProvider
 from memxfer_synap.emulator import EMULATOR_API_KEY, SynapEmulator, SynapSettings
 
@@ -115,6 +116,31 @@ def documents(record):
         return [provider.prepare(record(n, **fields), f"mx:{n}", {}) for n in range(1, count + 1)]
 
     return prepare
+
+
+@pytest.fixture
+async def app(synap):
+    """Connect as an app does."""
+
+    async def connected(**settings):
+        provider = synap.provider(**settings)
+        await provider.connect(Role.APP)
+        return provider
+
+    return connected
+
+
+async def say(provider, text, *, scope=None, number=None, **fields):
+    """Hand in one record, as a client does it."""
+    key = f"d{number or uuid.uuid4()}"
+    at = datetime(2025, 3, 4, 5, 6, 7, tzinfo=UTC)
+    defaults = {"scope": scope or Scope(user="ann"), "created_at": at, "occurred_at": at}
+    record = MemoryRecord(id=key, content=text, **{**defaults, **fields})
+    prepared = provider.prepare(record, key, {})
+    assert isinstance(prepared, Document), prepared
+    [receipt] = await provider.write([prepared])
+    assert receipt.outcome is Outcome.PENDING
+    return receipt
 
 
 @pytest.fixture

@@ -1,16 +1,11 @@
-"""What an app asks of Zep while it runs: through the provider, and through a client of memory."""
+"""What an app asks of Zep while it runs: through the provider."""
 
 import logging
 import time
 import uuid
-from datetime import UTC, datetime
 
-import httpx
 import pytest
-from zep_cloud import AsyncZep
-from zep_cloud.core.api_error import ApiError
 
-from memxfer.client import ClientSettings, MemoryClient
 from memxfer.spi import (
     AmbiguousError,
     ConfigError,
@@ -29,8 +24,6 @@ from memxfer.spi import (
     UnavailableError,
     UnsupportedOperationError,
 )
-from memxfer_zep import ZepProvider
-from memxfer_zep.emulator import EMULATOR_API_KEY
 
 pytestmark = pytest.mark.anyio
 
@@ -384,106 +377,3 @@ async def test_nothing_is_asked_of_a_provider_that_is_open_for_writing_alone(zep
     target = await zep.target()
     with pytest.raises(ProviderError, match="not connected as a source"):
         await target.search("tea", scope=ANN, limit=5)
-
-
-# -- the client ---------------------------------------------------------------------------------
-
-
-def client(zep, outbox=None, **settings):
-    config = zep.config(**settings)
-    return MemoryClient(
-        {"zep": lambda: ZepProvider(config)}, outbox=outbox, settings=ClientSettings(timeout=5, drain=0)
-    )
-
-
-async def test_an_app_remembers_searches_lists_changes_and_forgets(zep, tmp_path):
-    then = datetime(2026, 3, 1, 12, 30, 15, tzinfo=UTC)
-    async with client(zep, tmp_path / "outbox.sqlite") as memory:
-        scope = Scope(user="ann", session="chat")
-        said = [{"role": "user", "content": "I like green tea"}, {"role": "assistant", "content": "Fine"}]
-        turn = await memory.ingest(messages=said, scope=scope, occurred_at=then)
-        fact = await memory.ingest(verbatim="Ann likes green tea", scope=scope)
-        await memory.ingest(verbatim="Bob likes tea", scope=Scope(user="bob"))
-        assert await memory.flush(20)
-        ids = (await fact.progress()).target_ids
-        page = await memory.list_memories(scope)
-        [hit] = await memory.search("green tea", scope=scope)
-        package = await memory.package("green tea", scope=scope)
-        short = await memory.package("green tea", scope=scope, budget=25)
-        thread = await memory.package("", scope=scope)
-        changed = await memory.update(hit.memory.id, "Ann likes black tea")
-
-        assert turn.document_id == "turn_chat_1"
-        assert (hit.memory.id,) == ids
-        assert page.memories == (hit.memory,)
-        assert "<FACTS>\n- Ann likes green tea (" in package.text
-        assert "Ann likes green tea" in thread.text
-        assert short.text == "- Ann likes green tea"
-        assert (await memory.get(hit.memory.id)).content == changed.content == "Ann likes black tea"
-        assert await memory.delete(hit.memory.id)
-        assert not await memory.delete(hit.memory.id)
-        assert (await memory.recall("tea", scope=Scope(user="nobody"))).text == ""
-        assert await memory.recall("tea", scope=Scope()) is None
-    assert [one["reference_time"] for one in zep.truth("message")] == ["2026-03-01T12:30:15Z"] * 2
-    assert [one["fact"] for one in zep.truth("edge")] == ["Bob likes tea"]
-
-
-async def test_without_an_outbox_nothing_can_be_handed_in(zep):
-    async with client(zep) as memory:
-        with pytest.raises(ProviderError, match="outbox"):
-            await memory.ingest(verbatim="Ann likes tea", scope=ANN)
-
-
-# -- the emulator -------------------------------------------------------------------------------
-
-
-@pytest.fixture
-async def sdk(zep):
-    async with httpx.AsyncClient(trust_env=False) as http:
-        yield AsyncZep(
-            api_key=EMULATOR_API_KEY, base_url=f"{zep.url}/api/v4", httpx_client=http, max_retries=0
-        )
-
-
-async def test_the_sdk_reads_the_emulator_s_searches_and_texts(zep, sdk, graph):
-    put(zep, graph, "Ann likes green tea", "Ann likes tea")
-    found = await sdk.graph.search_edges(graph, query="green tea", page_size=1)
-    assert [(one.fact, one.score) for one in found.items] == [("Ann likes green tea", 1.0)]
-    block = await sdk.graph.get_context(graph, query="green tea", include_results=True, max_characters=20)
-    assert block.truncated
-    assert len(block.context) == 20
-    assert [one.selection_rank for one in block.results.edges] == [1, 2]
-    assert block.results.episodes == []
-    assert (await sdk.graph.get_context(graph, query="green tea")).results is None
-
-
-async def test_the_emulator_refuses_what_zep_would(zep, sdk, graph):
-    [tea] = put(zep, graph, "Ann likes tea")
-    edge = tea.rsplit(":", 1)[1]
-    for call in (
-        sdk.graph.search_edges(graph, query=" "),
-        sdk.graph.search_edges(graph, query="tea", page_size=51),
-        sdk.graph.edge.update(graph, edge, fact="x" * 251),
-    ):
-        with pytest.raises(ApiError) as caught:
-            await call
-        assert caught.value.status_code == 400
-
-
-async def test_attributes_are_merged_and_null_removes_one(zep, sdk, graph):
-    [tea] = put(zep, graph, "Ann likes tea", attributes={"a": 1, "b": 2})
-    changed = await sdk.graph.edge.update(graph, tea.rsplit(":", 1)[1], attributes={"b": None, "c": 3})
-    assert (changed.fact, changed.attributes) == ("Ann likes tea", {"a": 1, "c": 3})
-
-
-async def test_a_fact_is_found_once_its_task_has_ended(zep, sdk, graph):
-    zep.configure(task_seconds=60)
-    node = {"name": "x"}
-    await sdk.graph.edge.add(
-        graph,
-        edges=[{"fact": "Ann likes tea", "fact_name": "LIKES", "source_node": node, "target_node": node}],
-    )
-    assert (await sdk.graph.search_edges(graph, query="tea")).items == []
-    zep.clock.now += 61
-    [found] = (await sdk.graph.search_edges(graph, query="tea")).items
-    assert found.user_uuid == zep.truth("user")[0]["uuid"]

@@ -14,6 +14,7 @@ from memxfer.spi import (
     IngestState,
     MemoryRecord,
     Message,
+    NotReadyError,
     Outcome,
     ProviderError,
     QuotaExceededError,
@@ -280,8 +281,10 @@ async def test_facts_are_accepted_long_before_they_are_there(zep, staging):
     zep.configure(task_seconds=60)
     [receipt, _] = await staging.target.write(batch)
     assert (await staging.target.ingest_status(receipt.ingestion_id)).state is IngestState.PROCESSING
-    assert await staging.target.lookup(["k:r0"]) == {}
+    with pytest.raises(NotReadyError, match="still busy with 1 task"):
+        await staging.target.lookup(["k:r0"])
     zep.clock.now += 61
+    assert await staging.target.lookup(["k:r0"]) == {"k:r0": receipt.target_ids}
     fresh = await zep.target()
     assert (await fresh.ingest_status(receipt.ingestion_id)).state is IngestState.STORED
     assert await fresh.lookup(["k:r0"]) == {"k:r0": receipt.target_ids}

@@ -74,14 +74,18 @@ class Adding:
         return Answer(200, {"id": job.id, "event_type": "ADD", "status": job.status, "results": job.results})
 
     def _store(self, job: Job) -> None:
-        stored = [self._take(message, job.body) for message in job.body["messages"] if _counts(message)]
+        messages = [message for message in job.body["messages"] if _counts(message)]
+        if job.body.get("infer", True) and self._emulator.settings.extraction == "nothing":
+            messages = []
+        stored = [self._take(message, job.body) for message in messages]
         job.results = [one for one in stored if one is not None]
         job.status = "SUCCEEDED"
 
     def _take(self, message: dict[str, Any], body: dict[str, Any]) -> dict[str, Any] | None:
         emulator, text = self._emulator, message["content"]
         collapse = emulator.settings.collapse
-        scope = {axis: body[axis] for axis in AXES if body.get(axis)}
+        scope = _owner(message, body)
+        is_bare = body.get("infer", True) and emulator.settings.extraction == "without_metadata"
         twin = None if collapse == "off" else emulator.store.twin(text, scope)
         if twin is not None:
             twin.received += 1
@@ -95,7 +99,7 @@ class Adding:
             scope=scope,
             created_at=now if stamp is None else moment(int(stamp)),
             updated_at=now,
-            metadata=body.get("metadata"),
+            metadata=None if is_bare else body.get("metadata"),
             expiration_date=body.get("expiration_date"),
         )
         return _result(emulator.store.add(memory, at=now, messages=[message]), "ADD")
@@ -128,6 +132,14 @@ def _counts(message: Any) -> bool:
     if not isinstance(message, dict) or message.get("role") == "system":
         return False
     return isinstance(message.get("content"), str) and bool(message["content"].strip())
+
+
+def _owner(message: dict[str, Any], body: dict[str, Any]) -> dict[str, str]:
+    """Return whose a memory is: what is extracted is the user's or, of what the agent said, the agent's."""
+    scope = {axis: str(body[axis]) for axis in AXES if body.get(axis)}
+    if body.get("infer", True) and {"user_id", "agent_id"} <= scope.keys():
+        del scope["user_id" if message.get("role") == "assistant" else "agent_id"]
+    return scope
 
 
 def _result(memory: Memory, event: str) -> dict[str, Any]:

@@ -32,6 +32,11 @@ class Mem0PlatformSettings(EmulatorSettings):
     answers_late: bool = Field(
         default=False, description="infer=False is queued as well, as infer=True always is"
     )
+    extraction: Literal["all", "without_metadata", "nothing"] = Field(
+        default="all",
+        description="what infer=True makes of messages: a memory of each, with the metadata of the add or "
+        "without, or nothing; Mem0 has a model for it, and tells neither",
+    )
     event_seconds: float = Field(default=0.0, ge=0, description="from queued to stored")
     inserts_between_pages: int = Field(
         default=0, ge=0, description="memories of a user `drift` that appear after each page with a next one"

@@ -5,6 +5,9 @@ Their modules are imported when a connection opens: `sdk` costs a second and a h
 
 from memxfer_synap.client.port import (
     BatchAnswer,
+    ContextAnswer,
+    ContextQuery,
+    FoundMemory,
     Job,
     Row,
     SynapClient,
@@ -17,6 +20,9 @@ from memxfer_synap.client.port import (
 
 __all__ = [
     "BatchAnswer",
+    "ContextAnswer",
+    "ContextQuery",
+    "FoundMemory",
     "Job",
     "Row",
     "SynapClient",

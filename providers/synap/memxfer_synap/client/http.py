@@ -21,7 +21,16 @@ from memxfer_synap.client.answers import (
     read_whoami,
     refusal,
 )
-from memxfer_synap.client.port import BatchAnswer, Job, TranscriptAnswer, WhoAmI
+from memxfer_synap.client.contexts import FETCH_PATHS, REPLACE, fetch_body, read_context, read_memory
+from memxfer_synap.client.port import (
+    BatchAnswer,
+    ContextAnswer,
+    ContextQuery,
+    FoundMemory,
+    Job,
+    TranscriptAnswer,
+    WhoAmI,
+)
 
 __all__ = ["HttpSynapClient"]
 
@@ -30,7 +39,6 @@ _BATCH = "/api/v1/memories/batch"
 _TRANSCRIPT = "/v1/conversations/ingest"
 _STATUS = "/api/v1/memories/status"
 _MEMORIES = "/api/v1/memories"
-_FETCH = "/v1/context/client/fetch"
 _OK = 200
 _NO_CONTENT = 204
 _NOT_FOUND = 404
@@ -88,7 +96,9 @@ class HttpSynapClient:
             NotReadyError: It does not yet; `retry_after` says for how long.
         """
         try:
-            await self._ask("POST", _FETCH, operation="connect", content=_encoder.encode(_PROBE))
+            await self._ask(
+                "POST", FETCH_PATHS["client"], operation="connect", content=_encoder.encode(_PROBE)
+            )
         except NotReadyError:
             raise
         except ProviderError:
@@ -111,11 +121,35 @@ class HttpSynapClient:
         )
         return None if answer.status == _NOT_FOUND else read_job(answer)
 
+    async def fetch(self, asked: ContextQuery) -> ContextAnswer:
+        """Return what fits a question; see `SynapClient`."""
+        answer = await self._ask(
+            "POST",
+            FETCH_PATHS[asked.level],
+            operation="search",
+            absent=asked.level == "conversation",
+            content=_encoder.encode(fetch_body(asked)),
+        )
+        if answer.status == _NOT_FOUND:
+            return ContextAnswer((), correlation_id=answer.correlation_id)
+        return read_context(answer)
+
+    async def get(self, memory_id: str) -> FoundMemory | None:
+        """Return one memory; see `SynapClient`."""
+        answer = await self._ask("GET", _path_of(memory_id), operation="get", absent=True)
+        return None if answer.status == _NOT_FOUND else read_memory(answer)
+
+    async def update(self, memory_id: str, text: str) -> FoundMemory | None:
+        """Replace a memory's text; see `SynapClient`."""
+        body = _encoder.encode({"document": text, "merge_strategy": REPLACE})
+        answer = await self._ask(
+            "PATCH", _path_of(memory_id), operation="update", is_write=True, absent=True, content=body
+        )
+        return None if answer.status == _NOT_FOUND else read_memory(answer, is_write=True)
+
     async def delete(self, memory_id: str) -> bool:
         """Delete one memory; see `SynapClient`. Doing it twice is doing it once."""
-        answer = await self._ask(
-            "DELETE", f"{_MEMORIES}/{quote(memory_id, safe='')}", operation="delete", absent=True
-        )
+        answer = await self._ask("DELETE", _path_of(memory_id), operation="delete", absent=True)
         return answer.status != _NOT_FOUND
 
     async def aclose(self) -> None:
@@ -151,6 +185,10 @@ class HttpSynapClient:
         if _is_success(answer, is_write=is_write, absent=absent):
             return answer
         raise refusal(answer, is_write=is_write, now=self._now())
+
+
+def _path_of(memory_id: str) -> str:
+    return f"{_MEMORIES}/{quote(memory_id, safe='')}"
 
 
 def _is_success(answer: Answer, *, is_write: bool, absent: bool) -> bool:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
 
 __all__ = [
     "BatchAnswer",
+    "ContextAnswer",
+    "ContextQuery",
+    "FoundMemory",
     "Job",
     "Row",
     "SynapClient",
@@ -121,6 +124,73 @@ class Job:
     correlation_id: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class ContextQuery:
+    """What is asked of a context fetch.
+
+    Attributes:
+        level: Which of the four fetches: `user`, `customer`, `client`, `conversation`.
+        text: What to look for; not blank.
+        limit: Most items.
+        mode: `fast` or `accurate`.
+        user_id: Whose, where the level has a user.
+        customer_id: Of which customer; on B2B instances.
+        conversation_id: A UUID: the conversation, or the one that the question belongs to.
+    """
+
+    level: str
+    text: str
+    limit: int
+    mode: str
+    user_id: str | None = None
+    customer_id: str | None = None
+    conversation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundMemory:
+    """A memory, as a fetch, a get or an update tells of it; most fields may be missing.
+
+    Attributes:
+        memory_id: Its UUID; of an excerpt the id of a chunk, which no other call knows.
+        category: `facts`, `preferences`, `episodes`, `emotions`, `temporal_events`, `excerpts`; of a
+            get the singular.
+        content: Its text.
+        score: How well it fits, higher is better.
+        confidence: 0 to 1.
+        metadata: The document's; a get has none.
+        times: `said_at`, `extracted_at`, `created_at`, `updated_at`, `valid_until`, as they were written.
+        others: Every other field.
+    """
+
+    memory_id: str
+    category: str
+    content: str
+    score: float | None = None
+    confidence: float | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    times: dict[str, str] = field(default_factory=dict)
+    others: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ContextAnswer:
+    """What a context fetch was answered with.
+
+    Attributes:
+        found: Memories, best first.
+        summary: What the conversation was about so far, where one was named and Synap has a summary.
+        degraded: Why there may be less than there should be (`timeout`, `overloaded`, ...); `None` when
+            the retrieval was whole.
+        correlation_id: Synap's id of the request; `None` from the cache.
+    """
+
+    found: tuple[FoundMemory, ...]
+    summary: str | None = None
+    degraded: str | None = None
+    correlation_id: str | None = None
+
+
 class SynapClient(Protocol):
     """Sends each call once; raises nothing but the errors of `memxfer.errors`."""
 
@@ -145,6 +215,22 @@ class SynapClient(Protocol):
 
     async def job(self, ingestion_id: str) -> Job | None:
         """Return the progress of one document, `None` when Synap does not know it (any more)."""
+        ...
+
+    async def fetch(self, asked: ContextQuery) -> ContextAnswer:
+        """Return the memories of one level that fit a question; empty for a conversation nobody knows."""
+        ...
+
+    async def get(self, memory_id: str) -> FoundMemory | None:
+        """Return one memory, `None` when there is none of that id."""
+        ...
+
+    async def update(self, memory_id: str, text: str) -> FoundMemory | None:
+        """Put another text in the place of a memory's; `None` when there is none of that id.
+
+        Raises:
+            AmbiguousError: It may have happened. Doing it again does no harm.
+        """
         ...
 
     async def delete(self, memory_id: str) -> bool:

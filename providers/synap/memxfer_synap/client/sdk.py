@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +15,19 @@ import msgspec
 from memxfer.spi import AmbiguousError, ProviderError, ProviderNotInstalledError, UnavailableError, parse_time
 from memxfer.transport import classify, open_client
 from memxfer_synap.client.answers import NAME, Answer, read_batch, read_job, read_transcript, refusal
-from memxfer_synap.client.port import BatchAnswer, Job, Row, SynapClient, TranscriptAnswer, WhoAmI
+from memxfer_synap.client.caching import GuardedCache, install_cache
+from memxfer_synap.client.contexts import REPLACE, context_of, memory_of, read_context, read_memory
+from memxfer_synap.client.port import (
+    BatchAnswer,
+    ContextAnswer,
+    ContextQuery,
+    FoundMemory,
+    Job,
+    Row,
+    SynapClient,
+    TranscriptAnswer,
+    WhoAmI,
+)
 from memxfer_synap.client.recording import Recording, observe, recording
 from memxfer_synap.client.sdk_errors import from_sdk, unsent
 from memxfer_synap.config import SynapConfig
@@ -26,10 +39,13 @@ _OK = (200, 204)
 _NOT_FOUND = 404
 
 
-async def open_sdk_client(config: SynapConfig, whoami: WhoAmI, *, now: Callable[[], datetime]) -> SynapClient:
+async def open_sdk_client(
+    config: SynapConfig, whoami: WhoAmI, *, now: Callable[[], datetime], is_cached: bool = False
+) -> SynapClient:
     """Build and silence the vendor's SDK.
 
-    Retries and the disk cache are off by configuration. Telemetry and the heartbeat have no setting
+    Retries and the disk cache are off by configuration; see `caching` for the cache that apps may switch
+    on. Telemetry and the heartbeat have no setting
     in 0.6.9: the objects that do them are stopped. `_force_new`, because a second SDK of one process
     would quietly be the first one, with its address and key.
 
@@ -37,8 +53,10 @@ async def open_sdk_client(config: SynapConfig, whoami: WhoAmI, *, now: Callable[
         config: The connection's settings.
         whoami: What the preflight found.
         now: Gives the time of day.
+        is_cached: Whether fetches may be answered from the disk for some minutes.
 
     Raises:
+        ConfigError: The cache is wanted, and its folder cannot be used.
         ProviderNotInstalledError: `maximem-synap` is not installed.
         ProviderError: The SDK does not start.
     """
@@ -57,11 +75,32 @@ async def open_sdk_client(config: SynapConfig, whoami: WhoAmI, *, now: Callable[
         _force_new=True,
     )
     try:
-        await sdk.initialize()
+        # On a loop of its own: it builds two HTTP clients on the way, and reading the machine's trusted
+        # certificates for each holds a loop up for 20 ms. It keeps a client per loop (0.6.9), and what
+        # it starts there besides ends with that loop.
+        await asyncio.to_thread(lambda: asyncio.run(_initialized(sdk)))
     except vendor.SynapError as error:
         raise from_sdk(error, operation="connect", is_write=False, now=now()) from error
     _silence(sdk)
-    return SdkSynapClient(sdk, sees_wire=_send_through(sdk, config), now=now)
+    sees_wire = _send_through(sdk, config)
+    try:
+        cache = install_cache(sdk, config, whoami) if is_cached else None
+    except BaseException:
+        await SdkSynapClient(sdk, sees_wire=sees_wire, now=now).aclose()
+        raise
+    return SdkSynapClient(sdk, sees_wire=sees_wire, now=now, cache=cache)
+
+
+async def _initialized(sdk: Any) -> None:
+    """Initialise the SDK, and close the clients that it opened for this loop alone."""
+    try:
+        await sdk.initialize()
+    finally:
+        transport = getattr(sdk, "_http_transport", None)
+        opened = getattr(transport, "_clients", {})
+        while opened:
+            _, (_, client) = opened.popitem()
+            await client.aclose()
 
 
 def _import_sdk() -> Any:
@@ -123,10 +162,14 @@ class SdkSynapClient:
         sdk: Initialised and silenced.
         sees_wire: Whether its exchanges can be observed.
         now: Gives the time of day.
+        cache: What fetches may be answered from.
     """
 
-    def __init__(self, sdk: Any, *, sees_wire: bool, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, sdk: Any, *, sees_wire: bool, now: Callable[[], datetime], cache: GuardedCache | None = None
+    ) -> None:
         self._sdk = sdk
+        self._cache = cache
         self._sees_wire = sees_wire
         self._now = now
 
@@ -157,15 +200,61 @@ class SdkSynapClient:
             return None if answer.status == _NOT_FOUND else read_job(answer)
         return None if found is None else _job(found)
 
+    async def fetch(self, asked: ContextQuery) -> ContextAnswer:
+        """Return what fits a question by `{user,customer,client,conversation}.context.fetch`."""
+        scope = getattr(self._sdk, asked.level).context
+        with self._cache.asking(asked) if self._cache else contextlib.nullcontext():
+            found, answer = await self._call(
+                "search",
+                lambda: scope.fetch(**_fetch_arguments(asked)),
+                absent=asked.level == "conversation",
+                is_local=self._cache is not None,
+            )
+        if answer is not None:
+            gone = ContextAnswer((), correlation_id=answer.correlation_id)
+            return gone if answer.status == _NOT_FOUND else read_context(answer)
+        return ContextAnswer(()) if found is None else context_of(found.raw, None)
+
+    async def get(self, memory_id: str) -> FoundMemory | None:
+        """Return one memory by `memories.get`; see `SynapClient`."""
+        found, answer = await self._call("get", lambda: self._sdk.memories.get(memory_id), absent=True)
+        return _memory(found, answer, is_write=False)
+
+    async def update(self, memory_id: str, text: str) -> FoundMemory | None:
+        """Replace a memory's text by `memories.update`; see `SynapClient`."""
+        async with self._changing():
+            found, answer = await self._call(
+                "update",
+                lambda: self._sdk.memories.update(memory_id, text, merge_strategy=REPLACE),
+                is_write=True,
+                absent=True,
+            )
+        return _memory(found, answer, is_write=True)
+
     async def delete(self, memory_id: str) -> bool:
         """Delete by `memories.delete`; see `SynapClient`."""
-        found, answer = await self._call("delete", lambda: self._sdk.memories.delete(memory_id), absent=True)
+        async with self._changing():
+            found, answer = await self._call(
+                "delete", lambda: self._sdk.memories.delete(memory_id), absent=True
+            )
         return answer.status != _NOT_FOUND if answer else found is not None
+
+    @contextlib.asynccontextmanager
+    async def _changing(self) -> AsyncIterator[None]:
+        """Forget what is cached once a memory has changed, or may have."""
+        try:
+            yield
+        finally:
+            if self._cache is not None:
+                self._cache.drop()
+                await asyncio.to_thread(self._cache.sweep)
 
     async def aclose(self) -> None:
         """Shut the SDK down; it closes our client with it."""
         with contextlib.suppress(Exception):  # closing must not hide what the job found out
             await self._sdk.shutdown()
+        if self._cache is not None:
+            self._cache.close()
 
     async def _call(
         self,
@@ -174,10 +263,18 @@ class SdkSynapClient:
         *,
         is_write: bool = False,
         absent: bool = False,
+        is_local: bool = False,
     ) -> tuple[Any, Answer | None]:
         """Call the SDK; return what it made of the answer, and the answer as it came.
 
         A complete success counts even where the SDK choked on it: the batch was accepted.
+
+        Args:
+            operation: What is done, for errors.
+            call: The call.
+            is_write: Whether doing it twice would do it twice.
+            absent: Whether 404 is an answer.
+            is_local: Whether the SDK may answer without asking.
         """
         found, failure = None, None
         with recording() as wire:
@@ -186,7 +283,8 @@ class SdkSynapClient:
             except Exception as error:  # noqa: BLE001 - after a send, whatever it is must become a receipt
                 failure = error
         answer = wire.answer(operation, getattr(failure, "correlation_id", None))
-        if failure is None and (answer is not None or not self._sees_wire):
+        is_seen = self._sees_wire and not (is_local and wire.is_empty)
+        if failure is None and (answer is not None or not is_seen):
             return found, answer
         if answer is not None and (answer.status in _OK or (absent and answer.status == _NOT_FOUND)):
             return found, answer
@@ -218,6 +316,29 @@ def _with_times(fields: dict[str, Any]) -> dict[str, Any]:
     """Return a transcript's fields as the SDK wants them: times of the whole as `datetime`."""
     whole = ("started_at", "ended_at")
     return {name: parse_time(value) if name in whole else value for name, value in fields.items()}
+
+
+def _fetch_arguments(asked: ContextQuery) -> dict[str, Any]:
+    """Return what the SDK's fetch of a level takes; each takes the ids of its own level alone."""
+    ids = {
+        "user": {"user_id": asked.user_id, "customer_id": asked.customer_id},
+        "customer": {"customer_id": asked.customer_id},
+    }.get(asked.level, {})
+    return {
+        **ids,
+        "conversation_id": asked.conversation_id,
+        "search_query": [asked.text],
+        "max_results": asked.limit,
+        "mode": asked.mode,
+        "response_shape": "ranked",
+    }
+
+
+def _memory(found: Any, answer: Answer | None, *, is_write: bool) -> FoundMemory | None:
+    """Return a memory as it came over the wire, else as the SDK read it."""
+    if answer is not None:
+        return None if answer.status == _NOT_FOUND else read_memory(answer, is_write=is_write)
+    return None if found is None else memory_of(found.model_dump(mode="json"))
 
 
 def _cut_off(operation: str, is_write: bool) -> ProviderError:

@@ -9,6 +9,7 @@ import msgspec
 
 from memxfer.emulation import Answer, Call, Endpoint, RefusedError
 
+from .conversations import Conversation
 from .ingest import iso
 from .memories_routes import uuid_of
 from .ranking import Hit, rank
@@ -69,7 +70,29 @@ class ContextRoutes:
         self._emulator.require_ready()
         asked = call.decode(_DECODER)
         owner = self._owner(call, asked, level)
-        return self._answer(asked, self._emulator.memories_of(call.identity.instance_id, owner), None)
+        instance = call.identity.instance_id
+        return self._answer(
+            asked, self._emulator.memories_of(instance, owner), self._recent(instance, asked, owner)
+        )
+
+    def _recent(self, instance: str, asked: _Fetch, owner: Owner) -> dict[str, Any] | None:
+        """Return the state of the conversation that a fetch names beside its owner, if it is the owner's."""
+        if not asked.conversation_id or not asked.include_conversation_context:
+            return None
+        conversation_id = uuid_of({"conversation_id": asked.conversation_id}, "conversation_id")
+        found = self._emulator.conversations.find(instance, conversation_id)
+        return self._state(instance, found) if found and found.owner_key == owner.key else None
+
+    def _state(self, instance: str, conversation: Conversation) -> dict[str, Any]:
+        turns = self._emulator.conversations.turns(
+            instance, conversation.conversation_id, start=1, limit=1000
+        )
+        said = turns[0]["content"] if conversation.seq and turns else None
+        return {
+            "conversation_id": conversation.conversation_id,
+            "summary": f"A conversation that began with: {said}" if said else None,
+            "recent_turns": turns[-10:],
+        }
 
     def _owner(self, call: Call, asked: _Fetch, level: Level) -> Owner:
         user_id = asked.user_id if level == "user" else None
@@ -92,9 +115,8 @@ class ContextRoutes:
             raise RefusedError(404, "Conversation not found: only ingested or recorded ones are registered")
         document = self._emulator.store.document(instance, conversation.seq) if conversation.seq else None
         memories = self._emulator.visible([document] if document else [])
-        turns = self._emulator.conversations.turns(instance, conversation_id, start=1, limit=1000)
-        recent = {"conversation_id": conversation_id, "summary": None, "recent_turns": turns[-10:]}
-        return self._answer(asked, memories, recent if asked.include_conversation_context else None)
+        recent = self._state(instance, conversation) if asked.include_conversation_context else None
+        return self._answer(asked, memories, recent)
 
     def _answer(self, asked: _Fetch, memories: list[Memory], conversation: dict[str, Any] | None) -> Answer:
         retrieval = self._emulator.settings.retrieval

@@ -66,6 +66,19 @@ def test_items_carry_metadata_date_and_the_queries_that_found_them(api):
     assert item["matched_queries"] == ["oslo"]
 
 
+def test_a_user_s_fetch_tells_of_a_conversation_that_is_the_user_s(api):
+    conversation_id = str(uuid.uuid4())
+    turns = [{"role": "user", "content": "Oslo is cold."}]
+    body = {"conversation_id": conversation_id, "transcript": turns, **OWNER}
+    assert api.post("/v1/conversations/ingest", json=body).status_code == 200
+    asked = {"search_query": ["oslo"], "conversation_id": conversation_id}
+    told = fetch(api, **asked)["conversation_context"]
+    assert told["summary"] == "A conversation that began with: Oslo is cold."
+    assert "conversation_context" not in fetch(api, **asked, user_id="u2")
+    assert "conversation_context" not in fetch(api, **asked, include_conversation_context=False)
+    assert "conversation_context" not in fetch(api, **{**asked, "conversation_id": str(uuid.uuid4())})
+
+
 def test_each_level_answers_for_itself_alone(api):
     ingest(api, "Oslo of a user.")
     ingest(api, "Oslo of another user.", user_id="u2")

@@ -41,12 +41,12 @@ class CapabilityGap:
     """Something that one backend has and another has less of.
 
     Attributes:
-        kind: An operation of the client, or a dimension of a memory.
+        kind: An operation of the client, a dimension of a memory, or an axis of a scope.
         name: Which.
         detail: What the other has.
     """
 
-    kind: Literal["operation", "dimension"]
+    kind: Literal["operation", "dimension", "axis"]
     name: str
     detail: str
 
@@ -91,6 +91,10 @@ def capability_gaps(before: MemoryProvider[Any], after: MemoryProvider[Any]) -> 
         if has_operation(before, operation) and not has_operation(after, operation)
     ]
     mine, theirs = before.capabilities(), after.capabilities()
+    gaps += [
+        CapabilityGap("axis", axis.value, f"{after.name} does not tell memories apart by it")
+        for axis in sorted(mine.identity.axes - theirs.identity.axes)
+    ]
     for dimension in Dimension:
         kept, taken = mine.channel(dimension), theirs.channel(dimension)
         if taken.write < kept.write:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from memxfer.client.client import ClientSettings, MemoryClient, ProviderLike
 from memxfer.client.live import Live
+from memxfer.client.operations import CapabilityGap, capability_gaps
 from memxfer.client.outbox import Outbox
 from memxfer.errors import ConfigError, ProviderError
 from memxfer.spi import Clock
@@ -89,8 +90,8 @@ class SwappableClient(MemoryClient):
             if self._outbox_at is not None:
                 self._start_outbox(self._outbox_at)
 
-    async def swap(self, name: str) -> None:
-        """Go over to another provider.
+    async def swap(self, name: str) -> list[CapabilityGap]:
+        """Go over to another provider; return what the app has to do without from now on.
 
         It is connected and checked first; until then, and if that fails, nothing changes. Then new
         calls go to it, the old one is closed once the calls under way on it have ended. Two swaps at
@@ -104,7 +105,7 @@ class SwappableClient(MemoryClient):
             if self._current is None:
                 raise ProviderError("the client is not open; call initialize() first")
             if name == self.default_provider:
-                return
+                return []
             opened = await self.open(name)
             old = self._current
             before = self.default_provider
@@ -113,6 +114,7 @@ class SwappableClient(MemoryClient):
             closing = asyncio.create_task(self._retire(old), name=f"memxfer-retire-{before}")
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
+            return _told(before, old.live, opened)
 
     def _take_up(self, live: Live) -> None:
         self._current = _Turnout(live)
@@ -164,3 +166,13 @@ class SwappableClient(MemoryClient):
             yield turnout.live
         finally:
             turnout.leave()
+
+
+def _told(before: str, old: Live, new: Live) -> list[CapabilityGap]:
+    """Log what calls will fail, and whom the new backend does not tell apart."""
+    gaps = capability_gaps(old.provider, new.provider)
+    for kind, words in (("operation", "has no"), ("axis", "does not tell memories apart by")):
+        names = [gap.name for gap in gaps if gap.kind == kind]
+        if names:
+            _log.warning("%s %s %s, which %s does", new.name, words, ", ".join(names), before)
+    return gaps

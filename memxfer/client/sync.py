@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from memxfer.capabilities import Capabilities
 from memxfer.client.client import ClientSettings, ProviderLike
-from memxfer.client.operations import Operation
+from memxfer.client.operations import CapabilityGap, Operation
 from memxfer.client.results import Handle, IngestProgress, MemoryPage
 from memxfer.client.swapping import SwappableClient
 from memxfer.models import MemoryRecord, Scope
@@ -83,9 +83,9 @@ class SyncMemoryClient:
         """The provider that calls go to."""
         return self._client.current
 
-    def swap(self, name: str) -> None:
+    def swap(self, name: str) -> list[CapabilityGap]:
         """Go over to another provider; see `SwappableClient.swap`."""
-        self._run(self._client.swap(name))
+        return self._run(self._client.swap(name))
 
     def capabilities(self) -> Capabilities:
         """Return what the backend keeps."""

@@ -4,6 +4,7 @@ from memxfer.migration.assess import diff
 from memxfer.migration.endpoints import check, evidence_of
 from memxfer.migration.evidence import Claim, ClaimVerdict, ConnectionEvidence
 from memxfer.migration.jobs import export_job, failures, import_job, list_jobs, remove_job, status
+from memxfer.migration.news import note_failure, note_warning
 from memxfer.migration.observer import Observer, Progress, SilentObserver
 from memxfer.migration.options import Endpoint, Options, StopSignal
 from memxfer.migration.planning import check_agreed, free_bytes, plan, read_plan
@@ -41,6 +42,8 @@ __all__ = [
     "import_job",
     "list_jobs",
     "migrate",
+    "note_failure",
+    "note_warning",
     "plan",
     "probe",
     "probe_size",

@@ -10,6 +10,7 @@ from memxfer.engine.settling import NO_MEMORIES
 from memxfer.errors import DecisionRequiredError, LedgerError
 from memxfer.ledger import JobFolder, StateFolder, inspect
 from memxfer.ledger.states import DOCUMENTS, RESENT, RESIDUE
+from memxfer.migration.news import warnings_of
 from memxfer.migration.outcome import counts_of, observed_losses
 from memxfer.migration.results import Failure, JobResult, JobStatus, JobSummary
 from memxfer.migration.run import DEFAULT_STATE_DIR
@@ -41,6 +42,7 @@ def status(job: str, *, state_dir: str | Path = DEFAULT_STATE_DIR) -> JobResult:
         seconds=round(runs.seconds, 3),
         records_per_second=round(runs.records / runs.seconds, 1) if runs.seconds else 0.0,
         cause=runs.cause,
+        message=". ".join(f"The target warns: {text}" for text in warnings_of(folder)),
     )
 
 

@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from memxfer.client import SyncMemoryClient
-from memxfer.errors import AuthError, ConfigError, ProviderError
+from memxfer.errors import AuthError, ConfigError, ProviderError, UnsupportedOperationError
 from memxfer.models import Scope
+from memxfer.spi import Axis, Identity
 from memxfer.testing import Fault, FaultKind
 from memxfer_memory import MemoryReferenceProvider
 from tests.unit.client.conftest import ANN
@@ -105,6 +106,31 @@ async def test_a_swap_that_fails_changes_nothing(backends, kind):
         await memory.ingest(text="still here", scope=ANN)
         assert (memory.current, open_ones(backends)) == ("one", ["one"])
     assert backends.texts("one") == ["still here"]
+
+
+class Narrow(MemoryReferenceProvider):
+    """Knows users alone, and lists nothing."""
+
+    list_scoped = None
+
+    def _capabilities(self):
+        made = super()._capabilities()
+        return made.model_copy(update={"identity": Identity(axes=frozenset({Axis.USER}))})
+
+
+async def test_a_swap_to_one_with_less_says_what_the_app_has_to_do_without(backends, caplog):
+    backends.kinds["two"] = Narrow
+    async with backends.swappable(outbox=False) as memory:
+        gaps = await memory.swap("two")
+        with pytest.raises(UnsupportedOperationError, match=r"two .* has no list_memories; one can"):
+            await memory.list_memories(ANN)
+
+    assert {gap.name for gap in gaps} == {
+        "list_memories",
+        *("agent", "app", "group", "session", "tenant"),
+    }
+    assert "two has no list_memories, which one does" in caplog.text
+    assert "two does not tell memories apart by agent, app, group, session, tenant" in caplog.text
 
 
 async def test_a_swap_to_nobody_or_to_itself_changes_nothing(backends):

@@ -1,0 +1,126 @@
+"""What a target tells by itself, by webhook, long after it accepted something."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from memxfer.errors import JobLockedError, LedgerError
+from memxfer.ledger import Change, JobFolder, Ledger, Problem, State, StateFolder
+from memxfer.ledger.names import EVENTS
+from memxfer.migration.options import DEFAULT_STATE_DIR
+from memxfer.models import sanitise_text
+from memxfer.plan import JobPlan
+from memxfer.spi import SystemClock
+from memxfer.transport import redact
+
+__all__ = ["note_failure", "note_warning", "warnings_of"]
+
+_EVENT = "target_warning"
+
+
+async def note_failure(
+    ingestion_id: str, problem: str, *, state_dir: str | Path = DEFAULT_STATE_DIR
+) -> str | None:
+    """Note in its job that a target could not process what it had accepted.
+
+    A job that runs is left alone: it asks the target itself before it ends.
+
+    Args:
+        ingestion_id: The target's handle of the document.
+        problem: What the target says; stored redacted.
+        state_dir: Folder of the jobs.
+
+    Returns:
+        The job that now counts its records as failed; `None` where no job at rest had them as arrived.
+
+    Raises:
+        LedgerError: A job's files cannot be written.
+    """
+    for folder in StateFolder(state_dir).jobs():
+        if folder.ledger_path.exists():
+            try:
+                with folder.lock():
+                    if await _fail(folder, ingestion_id, problem):
+                        return folder.job
+            except JobLockedError:
+                continue
+    return None
+
+
+async def _fail(folder: JobFolder, ingestion_id: str, problem: str) -> bool:
+    ledger = Ledger(folder.ledger_path)
+    try:
+        rows = ledger.read(
+            "SELECT seq, state FROM record WHERE ingestion_id = ? AND state IN (?, ?)",
+            ingestion_id,
+            State.ACCEPTED,
+            State.STORED,
+        )
+        change = Change()
+        told = Problem("told_later", f"the target could not process it: {redact(problem)}")
+        for seq, state in rows:
+            ledger.settle(
+                change,
+                seq,
+                State(state),
+                State.FAILED,
+                at=SystemClock().now(),
+                ingestion_id=ingestion_id,
+                problem=told,
+            )
+        await ledger.commit(change)
+    finally:
+        ledger.close()
+    return bool(rows)
+
+
+def note_warning(text: str, *, provider: str, state_dir: str | Path = DEFAULT_STATE_DIR) -> list[str]:
+    """Note what a target warns of in every job that is running into it; `status` shows it.
+
+    Args:
+        text: One sentence: a credential expires, a retention period ends.
+        provider: Name of the target's provider.
+        state_dir: Folder of the jobs.
+
+    Returns:
+        The jobs it was noted in.
+    """
+    found = []
+    for folder in StateFolder(state_dir).jobs():
+        if folder.is_running() and _goes_to(folder, provider):
+            folder.event(_EVENT, at=SystemClock().now(), text=sanitise_text(text)[0])
+            found.append(folder.job)
+    return found
+
+
+def _goes_to(folder: JobFolder, provider: str) -> bool:
+    try:
+        return JobPlan.read(folder.plan_path.read_bytes(), folder.job).target.provider == provider
+    except (LedgerError, OSError):
+        return False
+
+
+def warnings_of(folder: JobFolder) -> list[str]:
+    """Return what the target warned of in the last run, oldest first."""
+    warnings: list[str] = []
+    for event in _events(folder.path / EVENTS):
+        if event.get("event") == "run_started":
+            warnings.clear()
+        elif event.get("event") == _EVENT:
+            warnings.append(str(event.get("text")))
+    return warnings
+
+
+def _events(path: Path) -> Iterator[dict[str, object]]:
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            try:
+                found = json.loads(line)
+            except ValueError:  # a line that was cut off
+                continue
+            if isinstance(found, dict):
+                yield found

@@ -13,7 +13,6 @@ from memxfer.migration.options import DEFAULT_STATE_DIR
 from memxfer.models import sanitise_text
 from memxfer.plan import JobPlan
 from memxfer.spi import SystemClock
-from memxfer.transport import redact
 
 __all__ = ["note_failure", "note_warning", "warnings_of"]
 
@@ -50,6 +49,8 @@ async def note_failure(
 
 
 async def _fail(folder: JobFolder, ingestion_id: str, problem: str) -> bool:
+    from memxfer.transport import redact  # with an HTTP client behind it
+
     ledger = Ledger(folder.ledger_path)
     try:
         rows = ledger.read(

@@ -1,9 +1,10 @@
 """Memory for apps while they run: one client over every provider, and another provider without a restart."""
 
 from memxfer.client.client import ClientSettings, MemoryClient, ProviderLike
+from memxfer.client.entries import OutboxFullError
 from memxfer.client.inputs import turn_id
 from memxfer.client.operations import CapabilityGap, Operation, capability_gaps
-from memxfer.client.outbox import Outbox, OutboxFullError
+from memxfer.client.outbox import Outbox
 from memxfer.client.results import Handle, IngestProgress, IngestState, MemoryPage
 from memxfer.client.swapping import SwappableClient
 from memxfer.client.sync import SyncMemoryClient

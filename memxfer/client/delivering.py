@@ -9,7 +9,8 @@ from contextlib import suppress
 from typing import Any
 
 from memxfer.client.delivery import Delivery
-from memxfer.client.outbox import Entry, Outbox
+from memxfer.client.entries import Entry
+from memxfer.client.outbox import Outbox
 from memxfer.errors import ConfigError, MemxferError
 from memxfer.spi import IngestState, MemoryProvider, Role, StoreIdentity
 

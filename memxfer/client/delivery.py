@@ -9,7 +9,8 @@ from contextlib import suppress
 from typing import Any
 
 from memxfer.capabilities import ClientKey, Writing
-from memxfer.client.outbox import Entry, EntryState, Outbox
+from memxfer.client.entries import Entry, EntryState
+from memxfer.client.outbox import Outbox
 from memxfer.engine.calls import Caller
 from memxfer.engine.control import RunControl, Stopped
 from memxfer.engine.placing import Placer

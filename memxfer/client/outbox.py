@@ -6,24 +6,22 @@ import asyncio
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from memxfer.client.inputs import turn_id
-from memxfer.errors import LedgerError, QuotaExceededError
+from memxfer.client.entries import Entry, EntryState, OutboxFullError, entry_of
+from memxfer.errors import LedgerError
 from memxfer.ledger import Change
 from memxfer.ledger.committer import Committer, connect
 from memxfer.ledger.schema import CONTAINER
-from memxfer.models import MemoryRecord, decode_record, encode_record, sanitise_text
+from memxfer.models import MemoryRecord, encode_record, sanitise_text
 
-__all__ = ["Entry", "EntryState", "Outbox", "OutboxFullError"]
+__all__ = ["Outbox"]
 
 _SCHEMA = f"""
 {CONTAINER}
@@ -39,7 +37,8 @@ CREATE TABLE IF NOT EXISTS entry (
     ingestion_id TEXT, target_ids TEXT, problem TEXT, at REAL NOT NULL
 );
 CREATE UNIQUE INDEX IF NOT EXISTS entry_document ON entry (provider, document_id);
-CREATE INDEX IF NOT EXISTS entry_open ON entry (provider, lane, id) WHERE state IN ('waiting', 'sending');
+CREATE INDEX IF NOT EXISTS entry_open ON entry (provider, id, lane, due)
+    WHERE state IN ('waiting', 'sending');
 CREATE INDEX IF NOT EXISTS entry_ingestion ON entry (ingestion_id) WHERE ingestion_id IS NOT NULL;
 CREATE TABLE IF NOT EXISTS turn (conversation TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS count (name TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
@@ -50,12 +49,14 @@ FROM entry WHERE id = ?
 """
 _LONGEST_WAIT = 3600.0
 """Seconds. What is due later than that was due by a clock that has been set back since."""
-_HEADS = """
-SELECT id, provider, lane, document_id, record, state, tries, due, ingestion_id, target_ids, problem
-FROM entry WHERE id IN (
-    SELECT min(id) FROM entry WHERE provider = ?2 AND state IN ('waiting', 'sending') GROUP BY lane
-) AND (due <= ?1 OR due > ?1 + 3600) ORDER BY id LIMIT ?3
+_LINE = """
+SELECT id, lane, due FROM entry
+WHERE provider = ? AND state IN ('waiting', 'sending') AND id > ? ORDER BY id LIMIT ?
 """
+_WINDOW = 500
+_MOST_WINDOWS = 20
+"""So much of the line is looked through for lanes that are free: 10,000 entries."""
+_PURGE_EVERY = 1_000
 _OPEN = "SELECT count(*) FROM entry WHERE state IN ('waiting', 'sending')"
 _NEXT = "SELECT min(due) FROM entry WHERE provider = ? AND state IN ('waiting', 'sending')"
 _NAMES = "SELECT DISTINCT provider FROM entry WHERE state IN ('waiting', 'sending')"
@@ -63,41 +64,6 @@ _DELIVERED = (
     "UPDATE entry SET state = 'delivered', record = NULL, ingestion_id = ?, target_ids = ? WHERE id = ?"
 )
 _FORMAT = 1
-
-
-class OutboxFullError(QuotaExceededError):
-    """The outbox holds as much as it may, and its policy is to refuse more."""
-
-
-class EntryState(StrEnum):
-    """Where an entry stands."""
-
-    WAITING = "waiting"
-    SENDING = "sending"
-    """Durable before the call: it may have arrived."""
-    DELIVERED = "delivered"
-    """The backend has it; it may still be processing."""
-    FAILED = "failed"
-    """The backend said later that it could not process it."""
-    SET_ASIDE = "set_aside"
-    """Refused for good, or tried too often: kept, not tried again by itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One document in the outbox."""
-
-    id: int
-    provider: str
-    lane: str
-    document_id: str
-    record: MemoryRecord | None
-    state: EntryState
-    tries: int
-    due: float
-    ingestion_id: str | None
-    target_ids: tuple[str, ...]
-    problem: str | None
 
 
 class Outbox:
@@ -140,6 +106,7 @@ class Outbox:
         self._reader = connect(self.path, read_only=True)
         self._next_id = self._number("SELECT coalesce(max(id), 0) + 1 FROM entry")
         self._waiting = self._number(_OPEN)
+        self._delivered = 0
         self._turns: dict[str, int] = {}
         self._arriving: dict[tuple[str, str], asyncio.Future[int]] = {}
         self.emptied = asyncio.Event()
@@ -246,10 +213,22 @@ class Outbox:
 
     # -- out ----------------------------------------------------------------------------------
 
-    def heads(self, provider: str, limit: int, *, busy: Sequence[str] = ()) -> list[Entry]:
+    def heads(self, provider: str, limit: int, *, busy: Collection[str] = ()) -> list[Entry]:
         """Return the oldest open entry of each lane that is due, oldest first; none of a `busy` lane."""
-        rows = self._rows(_HEADS, self._now(), provider, limit + len(busy))
-        return [entry for entry in map(_entry, rows) if entry.lane not in busy][:limit]
+        now = self._now()
+        seen = set(busy)
+        found: list[int] = []
+        after = 0
+        for _ in range(_MOST_WINDOWS):
+            rows = self._rows(_LINE, provider, after, _WINDOW)
+            for after, lane, due in rows:
+                if lane not in seen:
+                    seen.add(lane)
+                    if due <= now or due > now + _LONGEST_WAIT:
+                        found.append(after)
+            if len(rows) < _WINDOW or len(found) >= limit:
+                break
+        return [entry for number in found[:limit] if (entry := self.find(number)) is not None]
 
     def next_due(self, provider: str) -> float | None:
         """Return in how many seconds the next entry is due; `None` when nothing waits."""
@@ -263,7 +242,7 @@ class Outbox:
     def find(self, number: int) -> Entry | None:
         """Return an entry, as long as it is known."""
         rows = self._rows(_ENTRY, number)
-        return _entry(rows[0]) if rows else None
+        return entry_of(rows[0]) if rows else None
 
     def count(self, state: EntryState) -> int:
         """Return how many entries are in a state."""
@@ -303,10 +282,10 @@ class Outbox:
             _DELIVERED,
             (ingestion_id, json.dumps(list(target_ids)) if target_ids else None, entry.id),
         )
-        old = self._now() - self._keep
-        change.add(
-            "DELETE FROM entry WHERE state = 'delivered' AND at < ? AND id < ?", (old, entry.id - 10_000)
-        )
+        self._delivered += 1
+        if self._delivered % _PURGE_EVERY == 0:
+            old = self._now() - self._keep
+            change.add("DELETE FROM entry WHERE state = 'delivered' AND at < ?", (old,))
         await self._commit(change)
         self._count(-1)
 
@@ -379,31 +358,8 @@ class Outbox:
             raise LedgerError(f"the outbox {self.path} cannot be read ({error})") from error
 
 
-def new_turn(outbox: Outbox, conversation: str) -> tuple[int, str]:
-    """Return the number and the document id of a conversation's next turn."""
-    number = outbox.next_turn(conversation)
-    return number, turn_id(conversation, number)
-
-
 def _safe(text: str) -> str:
     return sanitise_text(text)[0]
-
-
-def _entry(row: tuple[Any, ...]) -> Entry:
-    number, provider, lane, document_id, record, state, tries, due, ingestion_id, target_ids, problem = row
-    return Entry(
-        number,
-        provider,
-        lane,
-        document_id,
-        None if record is None else decode_record(record),
-        EntryState(state),
-        tries,
-        due,
-        ingestion_id,
-        tuple(json.loads(target_ids)) if target_ids else (),
-        problem,
-    )
 
 
 def _initialise(path: Path) -> None:

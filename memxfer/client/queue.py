@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from memxfer.client.delivering import Deliveries
-from memxfer.client.outbox import EntryState, Outbox
+from memxfer.client.entries import EntryState
+from memxfer.client.outbox import Outbox
 from memxfer.client.results import BACKEND_STATES, Handle, IngestProgress, IngestState
 from memxfer.errors import MemxferError
 from memxfer.models import MemoryRecord

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from memxfer.client import ClientSettings, IngestState, MemoryClient, Outbox, OutboxFullError
-from memxfer.client.outbox import EntryState
+from memxfer.client.entries import EntryState
 from memxfer.errors import LedgerError
 from memxfer.models import MemoryRecord, Scope
 from memxfer.spi import ClientKey
@@ -266,3 +266,33 @@ async def test_closing_lets_the_outbox_empty_for_a_while(backends):
             await memory.ingest(**turn(number))
     assert len(backends.texts()) == 20
     assert isinstance(client, MemoryClient)
+
+
+async def test_a_long_line_of_one_conversation_does_not_hide_the_others(tmp_path):
+    outbox = Outbox(tmp_path / "outbox.sqlite")
+    await asyncio.gather(
+        *(outbox.put("one", MemoryRecord(id=f"a{n}", content="x"), lane="a") for n in range(1_200))
+    )
+    await outbox.put("one", MemoryRecord(id="b0", content="x"), lane="b")
+    await outbox.put("two", MemoryRecord(id="c0", content="x"), lane="c")
+
+    assert [one.document_id for one in outbox.heads("one", 10)] == ["a0", "b0"]
+    assert [one.document_id for one in outbox.heads("one", 10, busy=["a"])] == ["b0"]
+    assert [one.document_id for one in outbox.heads("one", 1)] == ["a0"]
+    outbox.close()
+
+
+async def test_what_was_delivered_long_ago_is_forgotten(tmp_path, monkeypatch):
+    monkeypatch.setattr("memxfer.client.outbox._PURGE_EVERY", 2)
+    now = [1_000_000.0]
+    outbox = Outbox(tmp_path / "outbox.sqlite", keep=60, now=lambda: now[0])
+    for name in ("old", "new"):
+        await outbox.put("one", MemoryRecord(id=name, content="x"), lane=name)
+        now[0] += 100
+        [entry] = outbox.heads("one", 1)
+        await outbox.delivered(entry)
+    await outbox.put("one", MemoryRecord(id="last", content="x"), lane="last")
+
+    assert (outbox.find(1), outbox.find(2)) == (None, None)
+    assert outbox.find(3).document_id == "last"
+    outbox.close()

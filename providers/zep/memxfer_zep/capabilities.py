@@ -39,7 +39,13 @@ _ALWAYS = (
 )
 _TURNS = (Dimension.OCCURRED_AT, Dimension.SESSION, Dimension.MESSAGES)
 _BY_UNIT: dict[Unit, tuple[Dimension, ...]] = {
-    "facts": (Dimension.VALIDITY, Dimension.INACTIVE, Dimension.RELATIONS, Dimension.UPDATED_AT),
+    "facts": (
+        Dimension.SESSION,
+        Dimension.VALIDITY,
+        Dimension.INACTIVE,
+        Dimension.RELATIONS,
+        Dimension.UPDATED_AT,
+    ),
     "episodes": _TURNS,
     "messages": _TURNS,
     "summaries": (Dimension.SESSION, Dimension.TAGS, Dimension.UPDATED_AT),
@@ -51,6 +57,7 @@ _NOTES: dict[tuple[Unit, Dimension], str] = {
     ): "facts are what Zep's model extracted; the app's own words are the episodes",
     ("facts", Dimension.UPDATED_AT): "when the fact was superseded; Zep notes no other change",
     ("facts", Dimension.METADATA): "a fact's attributes; metadata of its episodes with fact_episodes",
+    ("facts", Dimension.SESSION): "of facts that memxfer wrote; Zep's own belong to no thread",
     ("episodes", Dimension.SESSION): "the thread's uuid",
     ("messages", Dimension.CREATED_AT): "when Zep received it; when it was said is occurred_at",
     ("episodes", Dimension.CREATED_AT): "when Zep received it; when it happened is occurred_at",
@@ -115,6 +122,11 @@ _WRITE_FORM: dict[str, dict[Dimension, tuple[Level, str]]] = {
         Dimension.SESSION: (_L, "a thread each, under an id of Zep's; the source's id goes along"),
     },
 }
+_WRITE_AUTO: dict[Dimension, tuple[Level, str]] = {
+    Dimension.MESSAGES: (_L, "turns of a user's session become messages of a thread, others text"),
+    Dimension.SESSION: (_L, "a thread each for turns; other memories carry it as memxfer_session"),
+}
+"""What is told of a connection that writes turns as messages and all else as facts or episodes."""
 _JOB_USER = (Level.LOSSY, "goes along as memxfer_user; Zep cannot tell users apart in the job's graph")
 
 _CHANGES = {
@@ -241,6 +253,8 @@ def _written(config: ZepConfig) -> dict[Dimension, tuple[Level, str]]:
     """Return the levels of writing; where each record may take another form, those of facts."""
     form = "fact" if config.write == "auto" else config.write
     found = {**_WRITE_ALWAYS, **_WRITE_FORM[form]}
+    if config.write == "auto":
+        found |= _WRITE_AUTO
     if config.container == "graph-per-job" and form != "message":
         found[Dimension.USER] = _JOB_USER
     return found

@@ -19,7 +19,7 @@ from memxfer.spi import (
 from memxfer_zep.bodies import Made, date_of, finished, fixed_marks, oversize, refused, text_of, without_date
 from memxfer_zep.config import NAME, Form, ZepConfig
 from memxfer_zep.mapping import HAS_MEMORY
-from memxfer_zep.marks import KEY, PREDICATE, packed
+from memxfer_zep.marks import KEY, PREDICATE, SESSION, packed
 from memxfer_zep.owners import Place, ends_of, entity, place_of
 from memxfer_zep.turns import is_conversation, message
 
@@ -81,7 +81,8 @@ def _fact(
     relation = record.relations[0] if record.relations else None
     name = _fact_name(relation.predicate, config.fact_name_chars) if relation else HAS_MEMORY
     predicate = relation.predicate if relation and relation.predicate != name else None
-    fixed = fixed_marks(record, key, place.kept, {PREDICATE: predicate} if predicate else {})
+    more = {PREDICATE: predicate} if predicate else {}
+    fixed = fixed_marks(record, key, place.kept, {**more, **_session(record, config)})
     attributes, changes = packed(record.metadata, fixed, envelope, takes_lists=False)
     edge = {
         "fact": text,
@@ -148,7 +149,10 @@ def _episode(
     if date is None and config.undated != "send":
         return without_date(config)
     metadata, changes = packed(
-        record.metadata, fixed_marks(record, key, place.kept, {}), envelope, takes_lists=True
+        record.metadata,
+        fixed_marks(record, key, place.kept, _session(record, config)),
+        envelope,
+        takes_lists=True,
     )
     episode: dict[str, Any] = {"data": text, "type": "text", "metadata": metadata}
     if date is not None:
@@ -164,6 +168,11 @@ def _episode(
         changes=changes,
         lane=f"episode:{key}",
     )
+
+
+def _session(record: MemoryRecord, config: ZepConfig) -> dict[str, str]:
+    """Return the mark of a session that no thread stands for, where the connection promises one."""
+    return {SESSION: record.scope.session} if config.write == "auto" and record.scope.session else {}
 
 
 def _left_out(record: MemoryRecord) -> tuple[str, ...]:

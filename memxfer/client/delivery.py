@@ -13,6 +13,7 @@ from memxfer.client.entries import Entry, EntryState
 from memxfer.client.outbox import Outbox
 from memxfer.engine.calls import Caller
 from memxfer.engine.control import RunControl, Stopped
+from memxfer.engine.grouping import alone
 from memxfer.engine.placing import Placer
 from memxfer.engine.settings import EngineSettings
 from memxfer.errors import (
@@ -34,7 +35,6 @@ from memxfer.spi import (
     MemoryProvider,
     Outcome,
     Refused,
-    SupportsGroups,
     SupportsIngestStatus,
     SupportsLookup,
     WriteReceipt,
@@ -216,7 +216,7 @@ class Delivery:
 
     async def _placed(self, pairs: Sequence[tuple[Entry, Document]]) -> list[tuple[Entry, Document]]:
         """See to what documents go into; a turn of a conversation is sent as one of its own."""
-        whole = [(entry, self._whole(document)) for entry, document in pairs]
+        whole = [(entry, alone(self._provider, document)) for entry, document in pairs]
         try:
             documents = await self._placer.place([document for _, document in whole])
         except Stopped:
@@ -232,13 +232,6 @@ class Delivery:
             else:
                 await self._set_aside(entry, str(document))
         return found
-
-    def _whole(self, document: Document) -> Document:
-        target = self._provider
-        if document.group is None or not isinstance(target, SupportsGroups):
-            return document
-        [joined] = target.join([document])
-        return joined.document
 
     def _make_placer(self) -> tuple[RunControl, Placer]:
         provider = self._provider

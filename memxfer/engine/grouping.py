@@ -31,7 +31,7 @@ from memxfer.spi import (
     WriteReceipt,
 )
 
-__all__ = ["Grouper"]
+__all__ = ["Grouper", "alone"]
 
 _GONE_BY = Problem("uncertain", "an earlier form of its group may have been sent")
 
@@ -267,3 +267,11 @@ class Grouper:
                 f"{target.name} names groups and cannot join them: a bug of its", provider=target.name
             )
         return target
+
+
+def alone(target: MemoryProvider[Any], document: Document) -> Document:
+    """Return what is sent of a document that is sent by itself: of a part of a group, a group of one."""
+    if document.group is None or not isinstance(target, SupportsGroups):
+        return document
+    [joined] = target.join([document])
+    return joined.document

@@ -7,6 +7,7 @@ from typing import Any
 
 from memxfer.engine.calls import Caller
 from memxfer.engine.control import Stopped
+from memxfer.engine.grouping import alone
 from memxfer.engine.placing import Placer
 from memxfer.errors import ProviderError, RecordError
 from memxfer.migration.observer import Observer
@@ -17,7 +18,6 @@ from memxfer.spi import (
     IngestStatus,
     MemoryProvider,
     Outcome,
-    SupportsGroups,
     SupportsIngestStatus,
     WriteReceipt,
 )
@@ -139,7 +139,7 @@ class Sender:
 
     async def _write(self, sent: Sent) -> WriteReceipt:
         try:
-            [document] = await self.placer.place([self._whole(sent.document)])
+            [document] = await self.placer.place([alone(self.target, sent.document)])
             if isinstance(document, RecordError):
                 sent.is_void = True
                 return WriteReceipt(Outcome.REJECTED, error=document)
@@ -152,14 +152,6 @@ class Sender:
         except ProviderError as error:
             return WriteReceipt(Outcome.UNKNOWN, error=error)
         return receipt
-
-    def _whole(self, document: Document) -> Document:
-        """Return what is sent of a document that would be part of a group: a group of one."""
-        target = self.target
-        if document.group is None or not isinstance(target, SupportsGroups):
-            return document
-        [joined] = target.join([document])
-        return joined.document
 
 
 async def settled(

@@ -10,6 +10,7 @@ from memxfer.models.canonical import (
     sanitise_record,
     sanitise_text,
 )
+from memxfer.models.nul import NUL_SIGN, without_nul
 from memxfer.models.record import (
     Attachment,
     Embedding,
@@ -25,6 +26,7 @@ from memxfer.models.times import ensure_utc, format_time, parse_time
 
 __all__ = [
     "MAX_DEPTH",
+    "NUL_SIGN",
     "Attachment",
     "Embedding",
     "MemoryRecord",
@@ -44,4 +46,5 @@ __all__ = [
     "sanitise",
     "sanitise_record",
     "sanitise_text",
+    "without_nul",
 ]

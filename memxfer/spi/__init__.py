@@ -35,6 +35,7 @@ from memxfer.errors import (
 )
 from memxfer.ids import stable_uuid
 from memxfer.models import (
+    NUL_SIGN,
     Attachment,
     Embedding,
     MemoryRecord,
@@ -52,6 +53,7 @@ from memxfer.models import (
     sanitise,
     sanitise_record,
     sanitise_text,
+    without_nul,
 )
 from memxfer.spi.answers import KeptAnswers
 from memxfer.spi.clock import Clock, SystemClock
@@ -96,6 +98,7 @@ from memxfer.spi.writing import (
 )
 
 __all__ = [
+    "NUL_SIGN",
     "AmbiguousError",
     "Attachment",
     "AuthError",
@@ -190,4 +193,5 @@ __all__ = [
     "sanitise_record",
     "sanitise_text",
     "stable_uuid",
+    "without_nul",
 ]

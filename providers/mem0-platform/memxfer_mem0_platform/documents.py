@@ -20,6 +20,7 @@ from memxfer.spi import (
     Scope,
     Skipped,
     WriteReceipt,
+    without_nul,
 )
 from memxfer_mem0_platform.answers import Added
 from memxfer_mem0_platform.config import ASSIGN, Mem0PlatformConfig
@@ -31,7 +32,6 @@ from memxfer_mem0_platform.fields import (
     SCOPE,
     epoch_seconds,
     expiration_date,
-    without_nul,
 )
 from memxfer_mem0_platform.wire import NAME
 

@@ -12,7 +12,6 @@ __all__ = [
     "ENVELOPE",
     "KEY",
     "METADATA",
-    "NUL_SIGN",
     "OWN",
     "RESERVED",
     "SCOPE",
@@ -22,7 +21,6 @@ __all__ = [
     "identifier_of",
     "is_calendar",
     "time_of",
-    "without_nul",
 ]
 
 KEY = "memxfer_key"
@@ -38,8 +36,6 @@ OWN = "mem0"
 SCOPE = {"user": "user_id", "agent": "agent_id", "app": "app_id", "session": "run_id"}
 """Axes of a scope, in the order in which a memory of several belongs to the first; and Mem0's names."""
 
-NUL_SIGN = "\u2400"
-"""Stands for NUL, which text columns refuse: visible, one for one, and it joins no words."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CALENDAR = frozenset(
@@ -106,14 +102,3 @@ def identifier_of(value: Any) -> str | None:
 def is_calendar(value: Any) -> bool:
     """Tell whether `structured_attributes` are no more than the parts of a date: derived by Mem0."""
     return isinstance(value, Mapping) and value.keys() <= _CALENDAR
-
-
-def without_nul(value: Any) -> Any:
-    """Return a JSON value with `NUL_SIGN` for every NUL."""
-    if isinstance(value, str):
-        return value.replace("\x00", NUL_SIGN)
-    if isinstance(value, Mapping):
-        return {without_nul(name): without_nul(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nul(item) for item in value]
-    return value

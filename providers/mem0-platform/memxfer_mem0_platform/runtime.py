@@ -17,10 +17,11 @@ from memxfer.spi import (
     UnsupportedOperationError,
     format_time,
     sanitise_record,
+    without_nul,
 )
 from memxfer_mem0_platform.client import MAX_PAGE, Mem0PlatformClient
 from memxfer_mem0_platform.config import Mem0PlatformConfig
-from memxfer_mem0_platform.fields import OWN, SCOPE, without_nul
+from memxfer_mem0_platform.fields import OWN, SCOPE
 from memxfer_mem0_platform.listing import Place
 from memxfer_mem0_platform.mapping import decode
 from memxfer_mem0_platform.wire import NAME

@@ -17,10 +17,11 @@ from memxfer.spi import (
     Scope,
     Skipped,
     format_time,
+    without_nul,
 )
 from memxfer_synap.client.port import SynapDocument, SynapTranscript
 from memxfer_synap.config import ASSIGN, SynapConfig
-from memxfer_synap.metadata import conversation_keys, encode, with_ours, without_envelope, without_nul
+from memxfer_synap.metadata import conversation_keys, encode, with_ours, without_envelope
 from memxfer_synap.options import Options, moved_options, options_of
 from memxfer_synap.transcripts import lane_of, part_of, rank_of, turn_changes, turn_keys
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from memxfer.spi import (
+    NUL_SIGN,
     ContextPackage,
     Hit,
     MemoryRecord,
@@ -21,7 +22,7 @@ from memxfer.spi import (
 from memxfer_synap.client.port import ContextAnswer, ContextQuery, FoundMemory
 from memxfer_synap.config import SynapConfig
 from memxfer_synap.mapping import Owner, owner_of
-from memxfer_synap.metadata import NUL_SIGN, conversation_keys
+from memxfer_synap.metadata import conversation_keys
 
 __all__ = [
     "EXCERPTS",

@@ -13,13 +13,11 @@ from memxfer.spi import MemoryRecord, RecordError, stable_uuid
 
 __all__ = [
     "ENVELOPE",
-    "NUL_SIGN",
     "PLAIN_KEYS",
     "conversation_keys",
     "encode",
     "with_ours",
     "without_envelope",
-    "without_nul",
 ]
 
 ENVELOPE = "memxfer"
@@ -28,8 +26,6 @@ PLAIN_KEYS = frozenset(
     {"source", "document_id", "original_created_at", "conversation_id", "original_conversation_id"}
 )
 """Metadata keys of the vendor's migration guide, and the session's own id where it is no UUID."""
-NUL_SIGN = "\u2400"
-"""Stands for NUL, which text columns refuse: visible, one for one, and it joins no words."""
 
 _encoder = msgspec.json.Encoder()
 _is_uuid = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
@@ -77,17 +73,6 @@ def without_envelope(record: MemoryRecord, metadata: dict[str, Any]) -> dict[str
     if ENVELOPE not in metadata or ENVELOPE in record.metadata:
         return metadata
     return {name: value for name, value in metadata.items() if name != ENVELOPE}
-
-
-def without_nul(value: Any) -> Any:
-    """Return a JSON value with `NUL_SIGN` for every NUL."""
-    if isinstance(value, str):
-        return value.replace("\x00", NUL_SIGN)
-    if isinstance(value, Mapping):
-        return {without_nul(name): without_nul(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nul(item) for item in value]
-    return value
 
 
 def encode(value: Any) -> bytes:

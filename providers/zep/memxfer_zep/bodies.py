@@ -19,9 +19,10 @@ from memxfer.spi import (
     Scope,
     Skipped,
     format_time,
+    without_nul,
 )
 from memxfer_zep.config import NAME, ZepConfig
-from memxfer_zep.marks import CREATED, KEY, USER, without_nul
+from memxfer_zep.marks import CREATED, KEY, USER
 
 __all__ = [
     "Made",

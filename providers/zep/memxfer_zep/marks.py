@@ -18,14 +18,12 @@ __all__ = [
     "ENVELOPE",
     "KEY",
     "MAX_KEYS",
-    "NUL_SIGN",
     "PREDICATE",
     "RESERVED",
     "SESSION",
     "USER",
     "Books",
     "packed",
-    "without_nul",
 ]
 
 KEY: Final = "memxfer_key"
@@ -41,8 +39,6 @@ SESSION: Final = "memxfer_session"
 RESERVED: Final = frozenset((KEY, ENVELOPE, META, CREATED, PREDICATE, USER, SESSION))
 MAX_KEYS: Final = 10
 
-NUL_SIGN: Final = "\u2400"
-"""Stands for NUL, which databases refuse in texts: visible, one for one."""
 
 _SCALARS = (str, bool, int, float)
 
@@ -82,15 +78,6 @@ def _is_plain(name: str, value: Any, *, takes_lists: bool) -> bool:
 
 def _text(value: Mapping[str, Any]) -> str:
     return msgspec.json.encode(dict(value)).decode()
-
-
-def without_nul(value: Any) -> Any:
-    """Return JSON values without NUL in any text or key."""
-    if isinstance(value, str):
-        return value.replace("\0", NUL_SIGN)
-    if isinstance(value, dict):
-        return {without_nul(name): without_nul(item) for name, item in value.items()}
-    return [without_nul(item) for item in value] if isinstance(value, list) else value
 
 
 class Books:

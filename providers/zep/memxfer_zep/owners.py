@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from memxfer.spi import Container, Refused, Relation, Scope, Skipped
+from memxfer.spi import NUL_SIGN, Container, Refused, Relation, Scope, Skipped
 from memxfer_zep.bodies import refused
 from memxfer_zep.config import ASSIGN, ZepConfig
-from memxfer_zep.marks import NUL_SIGN
 
 __all__ = ["Place", "ends_of", "entity", "place_of", "session_thread"]
 

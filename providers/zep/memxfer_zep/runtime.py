@@ -23,11 +23,11 @@ from memxfer.spi import (
     Scope,
     UnsupportedOperationError,
     sanitise_record,
+    without_nul,
 )
 from memxfer_zep.answers import GONE
 from memxfer_zep.config import NAME, ZepConfig
 from memxfer_zep.mapping import Row, record_of
-from memxfer_zep.marks import without_nul
 from memxfer_zep.partitions import MAX_PAGE
 from memxfer_zep.places import Place, Places, is_uuid
 from memxfer_zep.targets import TargetId

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memxfer.models import NUL_SIGN
 from memxfer.spi import Document, MemoryRecord, Message, RecordError, Refused, Scope, Skipped
 from memxfer_synap import SynapConfig
 from memxfer_synap.client import SynapDocument
 from memxfer_synap.emulator.documents import DOCUMENT_DECODER, DocumentError, accept
 from memxfer_synap.emulator.settings import SynapKey, SynapSettings, caller_of
 from memxfer_synap.mapping import Owner, document_of, owner_of, text_of
-from memxfer_synap.metadata import NUL_SIGN
 
 JAN = datetime(2025, 1, 1, tzinfo=UTC)
 FEB = datetime(2025, 2, 1, 12, 0, 0, 250000, tzinfo=UTC)

@@ -1,15 +1,13 @@
 """Finding again what was written, and removing it: by any process, with what a ledger holds."""
 
 import time
-from datetime import UTC, datetime
 
 import pytest
 
-from memxfer.spi import MemoryRecord, Message, RateLimitedError, Scope, UnsupportedOperationError
+from memxfer.spi import RateLimitedError, Scope, UnsupportedOperationError
+from tests.providers.zep.records import fact, staged, talk, text
 
 pytestmark = pytest.mark.anyio
-
-AT = datetime(2024, 3, 9, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
@@ -20,32 +18,6 @@ def _now(emulated):
 @pytest.fixture
 async def staging(zep):
     return zep.staging(await zep.target())
-
-
-def fact(number=0, *, user="ann", **fields):
-    return MemoryRecord(
-        **{
-            "id": f"r{number}",
-            "content": f"fact {number}",
-            "scope": Scope(user=user),
-            "created_at": AT,
-            **fields,
-        }
-    )
-
-
-def text(number=0, **fields):
-    return fact(number, kind="event", **fields)
-
-
-def talk(number=0):
-    message = Message(role="user", content=f"turn {number}", at=AT)
-    return fact(number, content="", messages=(message,), scope=Scope(user="ann", session="42"))
-
-
-async def staged(staging, *records):
-    found = [staging.target.prepare(one, f"k:{one.id}", {}) for one in records]
-    return [await staging.stage(document) for document in found]
 
 
 # -- looking up ---------------------------------------------------------------------------------

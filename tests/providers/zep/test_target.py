@@ -2,7 +2,6 @@
 
 import logging
 import time
-from datetime import UTC, datetime
 
 import msgspec
 import pytest
@@ -12,8 +11,6 @@ from memxfer.spi import (
     AuthError,
     BatchRefusedError,
     IngestState,
-    MemoryRecord,
-    Message,
     NotReadyError,
     Outcome,
     ProviderError,
@@ -26,10 +23,10 @@ from memxfer.spi import (
     SupportsGroups,
     UnavailableError,
 )
+from tests.providers.zep.records import AT, fact, staged, talk, text
 
 pytestmark = pytest.mark.anyio
 
-AT = datetime(2024, 3, 9, tzinfo=UTC)
 _PRIVATE = "the locker code is forty-one seventy"
 
 
@@ -41,32 +38,6 @@ def _now(emulated):
 @pytest.fixture
 async def staging(zep):
     return zep.staging(await zep.target())
-
-
-def fact(number=0, *, user="ann", **fields):
-    return MemoryRecord(
-        **{
-            "id": f"r{number}",
-            "content": f"fact {number}",
-            "scope": Scope(user=user),
-            "created_at": AT,
-            **fields,
-        }
-    )
-
-
-def text(number=0, **fields):
-    return fact(number, kind="event", **fields)
-
-
-def talk(number=0):
-    message = Message(role="user", content=f"turn {number}", at=AT)
-    return fact(number, content="", messages=(message,), scope=Scope(user="ann", session="42"))
-
-
-async def staged(staging, *records):
-    found = [staging.target.prepare(one, f"k:{one.id}", {}) for one in records]
-    return [await staging.stage(document) for document in found]
 
 
 async def test_it_has_what_the_engine_asks_for(zep):

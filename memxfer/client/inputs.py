@@ -6,21 +6,17 @@ import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
 
-from memxfer.models import MemoryRecord, Message, Scope, ensure_utc, sanitise_record
+import msgspec
 
-__all__ = ["Said", "record_of", "turn_id"]
+from memxfer.models import MemoryRecord, Message, Scope, content_hash, ensure_utc, sanitise_record
+
+__all__ = ["Said", "digest_of", "record_of"]
 
 Said = Message | Mapping[str, Any]
 """One message: a `Message`, or a mapping with `role`, `content` and perhaps `name` and `at`."""
 
 _FACT, _EPISODE, _MESSAGE = "fact", "episode", "message"
-
-
-def turn_id(conversation: str, number: int) -> str:
-    """Return the document id of a turn: `turn_{conversation}_{n}`, plain ASCII, never of the clock."""
-    return f"turn_{quote(conversation, safe='-._~', errors='surrogatepass')}_{number}"
 
 
 def record_of(
@@ -73,6 +69,23 @@ def record_of(
             extensions={name: dict(values) for name, values in (options or {}).items()},
         )
     )
+
+
+def digest_of(record: MemoryRecord, *, is_timed: bool) -> bytes:
+    """Return 16 bytes that tell whether two records of one id say the same.
+
+    Args:
+        record: Made by `record_of`.
+        is_timed: The app gave the time. If not, the same said later is the same: the time that was
+            filled in does not count.
+    """
+    if not is_timed:
+        messages = tuple(
+            msgspec.structs.replace(one, at=None) if one.at == record.occurred_at else one
+            for one in record.messages
+        )
+        record = msgspec.structs.replace(record, created_at=None, occurred_at=None, messages=messages)
+    return content_hash(record)
 
 
 def _message(said: Said, at: datetime) -> Message:

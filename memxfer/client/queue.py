@@ -8,10 +8,12 @@ from typing import Any
 
 from memxfer.client.delivering import Deliveries
 from memxfer.client.entries import EntryState
+from memxfer.client.notes import Notes
 from memxfer.client.outbox import Outbox
 from memxfer.client.results import BACKEND_STATES, Handle, IngestProgress, IngestState
-from memxfer.errors import MemxferError
-from memxfer.models import MemoryRecord
+from memxfer.client.turns import Turn, lane_of
+from memxfer.errors import LedgerError, MemxferError
+from memxfer.models import MemoryRecord, Scope
 from memxfer.spi import IngestState as BackendState
 from memxfer.spi import MemoryProvider
 
@@ -34,30 +36,45 @@ class Queue:
     Args:
         outbox: Open; closed together with this.
         build: Makes the provider of a connection, not connected.
+        notes: Logs what fails.
+        timeout: Seconds that closing one connection may take.
     """
 
-    def __init__(self, outbox: Outbox, build: Callable[[str], MemoryProvider[Any]]) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        build: Callable[[str], MemoryProvider[Any]],
+        *,
+        notes: Notes,
+        timeout: float = 10.0,
+    ) -> None:
         self._outbox = outbox
-        self._deliveries = Deliveries(outbox, build)
+        self._deliveries = Deliveries(outbox, build, notes=notes, timeout=timeout)
 
     def start(self) -> None:
         """Begin to deliver, with what an earlier process left."""
         self._deliveries.start()
 
-    def next_turn(self, conversation: str) -> int:
-        """Return the number of a conversation's next turn."""
-        return self._outbox.next_turn(conversation)
+    def next_turn(self, scope: Scope) -> Turn | None:
+        """Return the next turn of a scope's session; `None` where the file cannot be read."""
+        try:
+            return self._outbox.next_turn(scope)
+        except LedgerError as error:
+            _log.error("turns cannot be counted: %s", error)
+            return None
 
-    async def put(self, name: str, record: MemoryRecord, *, turn: int | None) -> Handle:
+    async def put(self, name: str, record: MemoryRecord, *, turn: Turn | None, digest: bytes) -> Handle:
         """Keep a record until a backend has it; what goes wrong is logged, and told by the handle.
 
         Args:
             name: The connection it is for, whatever is swapped later.
             record: The record; its id is the document's.
-            turn: Its number in its conversation.
+            turn: The turn that its id counts.
+            digest: Tells its content from another's.
         """
+        lane = lane_of(record.scope) if record.scope.session else record.id
         try:
-            number = await self._outbox.put(name, record, lane=record.scope.session or record.id, turn=turn)
+            number = await self._outbox.put(name, record, lane=lane, turn=turn, digest=digest)
         except MemxferError as error:
             _log.error("document %s is not kept: %s", record.id, error)
             problem = str(error)
@@ -66,7 +83,6 @@ class Queue:
                 return IngestProgress(IngestState.NOT_KEPT, problem=problem)
 
             return Handle(record.id, name, False, lost)
-        self._deliveries.notify(name)
 
         async def progress() -> IngestProgress:
             return await self._progress(number)

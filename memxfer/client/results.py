@@ -25,9 +25,9 @@ class IngestState(StrEnum):
     FAILED = "failed"
     """The backend took it and could not process it."""
     SET_ASIDE = "set_aside"
-    """Refused for good, or tried too often; kept in the outbox."""
+    """Refused for good, unreadable, or tried too often; kept in the outbox."""
     NOT_KEPT = "not_kept"
-    """It could not even be put into the outbox; the log says why."""
+    """It could not even be put into the outbox, or its id was given to something else before."""
     UNKNOWN = "unknown"
     """It may have arrived."""
 
@@ -49,7 +49,7 @@ class IngestProgress:
         state: In one word.
         ingestion_id: The backend's handle of it, where it has one.
         target_ids: The memories made of it, as far as they are known.
-        problem: Why it did not arrive.
+        problem: Why it did not arrive, or not yet.
     """
 
     state: IngestState
@@ -65,7 +65,8 @@ class Handle:
     Attributes:
         document_id: The document's id in the backend, also before it is there.
         provider: The connection it is for.
-        is_kept: It is on disk, or in the backend: nothing but a lost disk can lose it.
+        is_kept: It is on disk, or in the backend: nothing but a lost disk can lose it. If not,
+            `progress` tells why.
     """
 
     document_id: str

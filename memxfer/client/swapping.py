@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from memxfer.client.client import ClientSettings, MemoryClient, ProviderLike
+from memxfer.client.entries import ClientClosedError
 from memxfer.client.live import Live
 from memxfer.client.operations import CapabilityGap, capability_gaps
 from memxfer.client.outbox import Outbox
-from memxfer.errors import ConfigError, ProviderError
+from memxfer.errors import ConfigError
 from memxfer.spi import Clock
 
 __all__ = ["SwappableClient"]
@@ -79,16 +81,29 @@ class SwappableClient(MemoryClient):
         """The provider that calls go to."""
         return self.default_provider
 
-    async def initialize(self) -> None:
-        """Connect the provider to begin with. Idempotent.
+    async def _open_default(self) -> None:
+        live = self._make(self.default_provider)
+        await self._try_to_open(live)
+        self._take_up(live)
+
+    def live(self, name: str | None = None) -> Live:
+        """Return the connection in use; it may not be open yet.
 
         Raises:
-            ConfigError, ProviderError: It cannot be used.
+            ConfigError: Another one than that in use is named.
+            ClientClosedError, ProviderError: The client is closed, or not initialized.
         """
-        if self._current is None:
-            self._take_up(await self.open(self.default_provider))
-            if self._outbox_at is not None:
-                self._start_outbox(self._outbox_at)
+        return self._in_use(name).live
+
+    def _in_use(self, name: str | None) -> _Turnout:
+        self._check_open()
+        turnout = self._current
+        if turnout is None:
+            raise ClientClosedError("the client is being closed; make a new one")
+        if name not in (None, turnout.live.name):
+            self._name_known(str(name))
+            raise ConfigError(f"{name} is not in use, {turnout.live.name} is; swap to it first")
+        return turnout
 
     async def swap(self, name: str) -> list[CapabilityGap]:
         """Go over to another provider; return what the app has to do without from now on.
@@ -99,15 +114,19 @@ class SwappableClient(MemoryClient):
 
         Raises:
             ConfigError: There is no such provider, or its settings are wrong.
-            ProviderError: It cannot be used; the client stays where it is.
+            ProviderError: It cannot be used, or did not open within the time-out of a call; the client
+                stays where it is.
         """
         async with self._swapping:
-            if self._current is None:
-                raise ProviderError("the client is not open; call initialize() first")
+            old = self._in_use(None)
             if name == self.default_provider:
                 return []
-            opened = await self.open(name)
-            old = self._current
+            opened = self._make(name)
+            try:
+                await opened.ready()
+            except BaseException:
+                await opened.aclose()
+                raise
             before = self.default_provider
             self._take_up(opened)  # from here on nothing waits: the swap has happened
             _log.info("memory went over from %s to %s", before, name)
@@ -119,7 +138,6 @@ class SwappableClient(MemoryClient):
     def _take_up(self, live: Live) -> None:
         self._current = _Turnout(live)
         self.default_provider = live.name
-        self._live = {live.name: live}
 
     async def _retire(self, turnout: _Turnout) -> None:
         try:
@@ -142,27 +160,35 @@ class SwappableClient(MemoryClient):
     async def aclose(self) -> None:
         """Let calls and outbox come to their ends, then close everything. Idempotent."""
         async with self._swapping:
-            current, self._current = self._current, None
-            if current is not None:
-                await self._retire(current)
-            await self.drained()
-            self._live = {}
+            if os.getpid() == self._process:
+                await self._close_live()
             await super().aclose()
 
+    async def _close_live(self) -> None:
+        current, self._current = self._current, None
+        if current is not None:
+            await self._retire(current)
+        await self.drained()
+
     @asynccontextmanager
-    async def lease(self, provider: str | None = None) -> AsyncIterator[Live]:
+    async def lease(
+        self, provider: str | None = None, *, seconds: float | None = None
+    ) -> AsyncIterator[Live]:
         """Stay on the provider of now for several calls, whatever is swapped meanwhile.
+
+        Args:
+            provider: The one in use; no other can be named.
+            seconds: As for `MemoryClient.lease`.
 
         Raises:
             ConfigError: Another one than that in use is named.
+            FatalError, UnavailableError: It cannot be opened.
+            ClientClosedError, ProviderError: The client is closed, or not initialized.
         """
-        turnout = self._current
-        if turnout is None:
-            raise ProviderError("the client is not open; call initialize() first")
-        if provider not in (None, turnout.live.name):
-            raise ConfigError(f"{provider} is not in use, {turnout.live.name} is; swap to it first")
+        turnout = self._in_use(provider)
         turnout.enter()
         try:
+            await turnout.live.ready(seconds)
             yield turnout.live
         finally:
             turnout.leave()

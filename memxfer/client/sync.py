@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Mapping
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from memxfer.capabilities import Capabilities
 from memxfer.client.client import ClientSettings, ProviderLike
+from memxfer.client.entries import ClientClosedError
 from memxfer.client.operations import CapabilityGap, Operation
 from memxfer.client.results import Handle, IngestProgress, MemoryPage
 from memxfer.client.swapping import SwappableClient
@@ -20,9 +25,18 @@ __all__ = ["SyncMemoryClient"]
 
 T = TypeVar("T")
 
+_log = logging.getLogger("memxfer.client")
+
+_LONGEST_STOP = 5.0
+"""Seconds that the loop's thread may take to end; it holds no process open."""
+
 
 class SyncMemoryClient:
     """A `SwappableClient` for code without `async`; open as soon as it is made. May be used by many threads.
+
+    It does not work across a fork: make one in each worker process, after the fork, each with an outbox
+    file of its own. In a process forked from its own, and after `close`, calls raise
+    `ClientClosedError`, and `recall` gives `None`.
 
     Args:
         providers: As for `SwappableClient`.
@@ -44,8 +58,12 @@ class SyncMemoryClient:
     ) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="memxfer-client", daemon=True)
-        self._thread.start()
+        self._process = os.getpid()
         self._is_closed = False
+        self._is_told = False
+        self._guard = threading.Lock()
+        self._waiting: set[Future[Any]] = set()
+        self._thread.start()
         try:
             # made on its loop: it holds locks and events of that loop
             self._client = self._run(_made(providers, default_provider, outbox=outbox, settings=settings))
@@ -60,21 +78,63 @@ class SyncMemoryClient:
         self.close()
 
     def close(self) -> None:
-        """Let calls and outbox come to their ends, then close everything. Idempotent."""
-        if not self._is_closed:
-            self._is_closed = True
-            try:
-                self._run(self._client.aclose())
-            finally:
-                self._stop()
+        """Let calls and outbox come to their ends, then close everything. Idempotent.
+
+        Calls that other threads make meanwhile raise `ClientClosedError`. In a forked process it does
+        nothing.
+        """
+        if os.getpid() != self._process:
+            return
+        with self._guard:
+            was_closed, self._is_closed = self._is_closed, True
+        if was_closed:
+            return
+        try:
+            asyncio.run_coroutine_threadsafe(self._client.aclose(), self._loop).result()
+        finally:
+            self._stop()
 
     def _stop(self) -> None:
+        with self._guard:
+            self._is_closed = True
+        with suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(_cancelled(), self._loop).result(_LONGEST_STOP)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._thread.join(_LONGEST_STOP)
+        if not self._thread.is_alive():
+            self._loop.close()
+        for future in list(self._waiting):
+            future.cancel()
 
     def _run(self, call: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(call, self._loop).result()
+        try:
+            self._check_process()
+            with self._guard:
+                self._check_open()
+                future = asyncio.run_coroutine_threadsafe(call, self._loop)
+                self._waiting.add(future)
+        except ClientClosedError:
+            call.close()
+            raise
+        try:
+            return future.result()
+        except CancelledError:
+            raise ClientClosedError("the client was closed during the call; make a new one") from None
+        finally:
+            self._waiting.discard(future)
+
+    def _check_process(self) -> None:
+        # Before any lock: a forked process has neither the thread that serves calls nor any that holds one.
+        if os.getpid() != self._process:
+            raise ClientClosedError(
+                f"the client was made by process {self._process}, before a fork; "
+                "make one in each process, after the fork, with an outbox file of its own"
+            )
+
+    def _check_open(self) -> None:
+        self._check_process()
+        if self._is_closed:
+            raise ClientClosedError("the client is closed; make a new one")
 
     # -- the calls ----------------------------------------------------------------------------
 
@@ -89,10 +149,12 @@ class SyncMemoryClient:
 
     def capabilities(self) -> Capabilities:
         """Return what the backend keeps."""
+        self._check_open()
         return self._client.capabilities()
 
     def supports(self, operation: Operation) -> bool:
         """Tell whether the backend has an operation."""
+        self._check_open()
         return self._client.supports(operation)
 
     def ingest(self, *, scope: Scope, **what: Any) -> Handle:
@@ -126,7 +188,8 @@ class SyncMemoryClient:
             while (memory := self._run(_next_of(walk))) is not None:
                 yield memory
         finally:
-            self._run(_ended(walk))
+            with suppress(ClientClosedError):  # closed together with the client
+                self._run(_ended(walk))
 
     def update(self, memory_id: str, content: str) -> MemoryRecord | None:
         """Replace a memory's text."""
@@ -152,7 +215,15 @@ class SyncMemoryClient:
         seconds: float | None = None,
     ) -> ContextPackage | None:
         """Return text for a prompt, or `None`; never raises for what the backend does."""
-        return self._run(self._client.recall(query, scope=scope, budget=budget, limit=limit, seconds=seconds))
+        try:
+            return self._run(
+                self._client.recall(query, scope=scope, budget=budget, limit=limit, seconds=seconds)
+            )
+        except ClientClosedError as error:
+            if not self._is_told:
+                self._is_told = True
+                _log.critical("recall gives nothing: %s", error)
+            return None
 
 
 async def _made(
@@ -165,6 +236,15 @@ async def _made(
     client = SwappableClient(providers, default_provider, outbox=outbox, settings=settings)
     await client.initialize()
     return client
+
+
+async def _cancelled() -> None:
+    """Cancel whatever still runs on this loop."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    if others:
+        await asyncio.wait(others, timeout=1)
 
 
 async def _asked(handle: Handle) -> IngestProgress:

@@ -36,7 +36,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class ContextPackage:
-    """Text for a prompt, made of memories.
+    """Text for a prompt, made of memories. One without text is falsy.
 
     Attributes:
         text: What to put into the prompt; empty when nothing is remembered.
@@ -49,6 +49,9 @@ class ContextPackage:
     memories: tuple[MemoryRecord, ...] = ()
     is_cut: bool = False
     correlation_id: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.text.strip())
 
 
 @runtime_checkable

@@ -40,7 +40,7 @@ __all__ = ["FaultyProvider"]
 _T = TypeVar("_T")
 _ASYNC_OPERATIONS = (
     *("count", "get", "lookup", "delete", "history", "ingest_status", "ensure"),
-    *("search", "list_scoped", "update", "package"),
+    *("search", "list_scoped", "update", "package", "create"),
 )
 _VALUES = ("lookup_visibility", "container_batch")
 _OPTIONAL = (*_ASYNC_OPERATIONS, *_VALUES, "partitions", "join")

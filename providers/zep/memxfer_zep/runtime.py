@@ -139,7 +139,8 @@ class Memories:
                 answer.request_id,
             )
 
-        return await self._in_place(scope, found) or ContextPackage("")
+        package = await self._in_place(scope, found)
+        return ContextPackage("") if package is None else package
 
     async def _of_session(self, scope: Scope) -> ContextPackage:
         session = scope.session
@@ -153,7 +154,8 @@ class Memories:
             answer = await self._client.thread_context(thread)
             return ContextPackage(str(answer.body.get("context") or ""), correlation_id=answer.request_id)
 
-        return await self._in_place(scope, found) or ContextPackage("")
+        package = await self._in_place(scope, found)
+        return ContextPackage("") if package is None else package
 
     # -- one memory ---------------------------------------------------------------------------
 

@@ -283,7 +283,7 @@ async def test_an_app_remembers_searches_lists_changes_and_forgets(platform, tmp
         package = await memory.package("green tea", scope=scope)
         changed = await memory.update(hit.memory.id, "Ann likes black tea")
 
-        assert handle.document_id == "turn_chat_1"
+        assert handle.document_id.startswith("turn_chat_")
         assert progress.target_ids == (hit.memory.id,)
         assert page.memories == (hit.memory,)
         assert hit.memory.created_at == then

@@ -103,7 +103,7 @@ async def test_an_app_s_turn_goes_through_the_outbox_and_comes_back_as_memories(
     async with memory() as client:
         said = [{"role": "user", "content": "I like tea."}, {"role": "assistant", "content": "Noted."}]
         handle = await client.ingest(messages=said, scope=session, occurred_at=AT)
-        assert handle.document_id == "turn_chat%2F1_1"
+        assert handle.document_id.startswith("turn_chat%2F1_")
         assert await client.flush(10)
         progress = await handle.progress()
         assert progress.state is IngestState.STORED
@@ -117,7 +117,7 @@ async def test_an_app_s_turn_goes_through_the_outbox_and_comes_back_as_memories(
         assert not await client.delete(hit.memory.id)
         with pytest.raises(UnsupportedOperationError, match="memory can"):
             await client.list_memories(ANN)
-    assert synap.stored() == {"turn_chat%2F1_1": 1}
+    assert synap.stored() == {handle.document_id: 1}
 
 
 async def test_what_synap_could_not_process_is_told_and_can_be_noted(memory):

@@ -5,9 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from memxfer.client import ClientSettings, capability_gaps
-from memxfer.errors import ConfigError, ProviderError, UnavailableError, UnsupportedOperationError
+from memxfer.errors import ConfigError, UnavailableError, UnsupportedOperationError
 from memxfer.models import Message, Scope
-from memxfer.testing import Fault, FaultKind
 from memxfer_memory import MemoryConfig, MemoryReferenceProvider
 from tests.unit.client.conftest import ANN
 
@@ -117,16 +116,6 @@ async def test_a_package_keeps_to_its_budget_with_whole_memories(backends):
     assert cut.is_cut
     assert len(cut.text) <= 30
     assert set(cut.text.splitlines()) == {"- tea is green", "- tea is hot"}
-
-
-async def test_one_provider_that_does_not_open_opens_none(backends):
-    backends.faults["two"] = [Fault(FaultKind.AUTH, on="connect")]
-    memory = backends.client("one", "two", outbox=False)
-    with pytest.raises(ProviderError, match="key"):
-        await memory.initialize()
-    assert all(provider.role is None for _, provider in backends.made)
-    with pytest.raises(ProviderError, match="call initialize"):
-        await memory.get("x")
 
 
 async def test_settings_are_read_as_those_of_a_connection(monkeypatch):

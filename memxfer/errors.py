@@ -35,6 +35,9 @@ The classes say what to do next, not what broke: a caller that handles `Transien
 
 from __future__ import annotations
 
+import math
+from typing import Final
+
 __all__ = [
     "AmbiguousError",
     "AuthError",
@@ -62,7 +65,10 @@ __all__ = [
     "UnknownConnectionError",
     "UnknownProviderError",
     "UnsupportedOperationError",
+    "bounded_wait",
 ]
+
+_LONGEST_WAIT: Final = 86_400.0
 
 
 class MemxferError(Exception):
@@ -158,16 +164,29 @@ class TransientError(ProviderError):
     """The call failed, nothing was stored, and the same call may work later."""
 
 
+def bounded_wait(asked: object) -> float | None:
+    """Return the seconds that a backend asks to wait, from whatever it said in a body or a header.
+
+    Never negative and never more than a day: a longer wait is asked for again when the day is over.
+    `None` where it is no number, or none that means anything. Never raises.
+    """
+    if isinstance(asked, bool) or not isinstance(asked, int | float):
+        return None
+    if isinstance(asked, float) and math.isnan(asked):
+        return None
+    return float(min(max(asked, 0), _LONGEST_WAIT))  # compared first: an int may be too large for a float
+
+
 class RateLimitedError(TransientError):
     """The backend refused the call for now (429).
 
     Attributes:
-        retry_after: Seconds to wait, as the backend asked; `None` if it did not say.
+        retry_after: Seconds to wait, as the backend asked, at most a day; `None` if it did not say.
     """
 
     def __init__(self, message: str, *, retry_after: float | None = None, **details: object) -> None:
         super().__init__(message, **details)  # type: ignore[arg-type]  # the keywords of ProviderError, passed on
-        self.retry_after = retry_after
+        self.retry_after = bounded_wait(retry_after)
 
 
 class UnavailableError(TransientError):
@@ -178,12 +197,12 @@ class NotReadyError(UnavailableError):
     """The backend exists but is still being set up.
 
     Attributes:
-        retry_after: Seconds until it expects to be ready; `None` if it did not say.
+        retry_after: Seconds until it expects to be ready, at most a day; `None` if it did not say.
     """
 
     def __init__(self, message: str, *, retry_after: float | None = None, **details: object) -> None:
         super().__init__(message, **details)  # type: ignore[arg-type]  # the keywords of ProviderError, passed on
-        self.retry_after = retry_after
+        self.retry_after = bounded_wait(retry_after)
 
 
 class FatalError(ProviderError):

@@ -3,7 +3,7 @@
 Plain `httpx` collapses beyond some eight connections per client (653 us of CPU a request at 8, 15 ms
 at 128; `aiohttp` 69 and 91). Three habits of the pair are undone here, each pinned by a test on a
 socket: `aiohttp` re-sends idempotent requests by itself, it has no time-out for writing, and a lost
-answer is reported as a connection that was never made.
+answer is reported as a connection that was never made. Answers are bounded, see `bounds`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from memxfer.errors import ProviderError
 from memxfer.spi.settings import Timeouts
+from memxfer.transport.bounds import ACCEPTED, bounded
 from memxfer.transport.failures import FAILURES, classify
 from memxfer.transport.proxies import proxy_from_environment
 
@@ -58,8 +59,9 @@ def open_client(
 ) -> httpx.AsyncClient:
     """Return a client for one backend. Opens nothing yet; close it with `aclose`.
 
-    It sends every request once, follows no redirect, keeps no cookie and reads no `.netrc`. Failures
-    are `httpx` errors; `classify` tells what they mean.
+    It sends every request once, follows no redirect, keeps no cookie and reads no `.netrc`. An answer
+    has at most `MOST_BYTES`, on the wire and unpacked, and must come at a reasonable pace. Failures are
+    `httpx` errors; `classify` tells what they mean.
 
     Args:
         base_url: Address of the service.
@@ -192,6 +194,7 @@ class _Transport(AiohttpTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send once; raise `httpx.TransportError` and nothing else of the network's."""
+        request.headers["Accept-Encoding"] = ACCEPTED  # whatever a vendor's client would take
         try:
             response = await self._send(request)
         except FAILURES as error:
@@ -205,7 +208,7 @@ class _Transport(AiohttpTransport):
     async def _send(self, request: httpx.Request) -> httpx.Response:
         try:
             async with asyncio.timeout(self._patience(request)):
-                return await super().handle_async_request(_in_pieces(request))
+                response = await super().handle_async_request(_in_pieces(request))
         except httpx.ConnectTimeout as error:
             if isinstance(error.__cause__, AnswerLostError):
                 raise httpx.ReadError(str(error), request=request) from error.__cause__
@@ -214,6 +217,7 @@ class _Transport(AiohttpTransport):
             raise httpx.WriteTimeout("the request was not taken in time", request=request) from error
         except aiohttp.ClientResponseError as error:  # httpx-aiohttp lets it through as it is
             raise httpx.RemoteProtocolError("the answer is not HTTP", request=request) from error
+        return bounded(response, seconds=self._timeouts.read)
 
     def _patience(self, request: httpx.Request) -> float:
         """Return the seconds until the head of an answer: the one bound on a peer that does not read."""

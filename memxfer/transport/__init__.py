@@ -5,6 +5,7 @@ doubt, what a status says, how long to wait. Providers add only what is particul
 """
 
 from memxfer.transport.answers import error_for_status, is_duplicate_text, retry_after
+from memxfer.transport.blocking import BlockingTransport
 from memxfer.transport.bounds import MOST_BYTES, AnswerTooLargeError
 from memxfer.transport.client import AnswerLostError, Observer, exchange, open_client
 from memxfer.transport.failures import FAILURES, classify, was_sent
@@ -16,6 +17,7 @@ __all__ = [
     "MOST_BYTES",
     "AnswerLostError",
     "AnswerTooLargeError",
+    "BlockingTransport",
     "Observer",
     "classify",
     "error_for_status",

@@ -25,7 +25,7 @@ from memxfer.transport.bounds import ACCEPTED, bounded
 from memxfer.transport.failures import FAILURES, classify
 from memxfer.transport.proxies import proxy_from_environment
 
-__all__ = ["AnswerLostError", "Observer", "exchange", "open_client"]
+__all__ = ["AnswerLostError", "Observer", "exchange", "open_client", "open_transport"]
 
 Observer = Callable[[httpx.Response | Exception], None]
 """Told of every answer, before its body is read, and of every failure, in the task that asked."""
@@ -75,10 +75,7 @@ def open_client(
     Raises:
         ConfigError: The environment names a proxy of an unsupported kind.
     """
-    address = proxy_from_environment(base_url) if proxy == "environment" else proxy
-    transport = _Transport(
-        is_tls=base_url.startswith("https:"), proxy=address, connections=connections, timeouts=timeouts
-    )
+    transport = open_transport(base_url, timeouts=timeouts, connections=connections, proxy=proxy)
     transport.observe = observe
     return _Client(
         transport,
@@ -90,6 +87,20 @@ def open_client(
         follow_redirects=False,
         trust_env=False,
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+    )
+
+
+def open_transport(
+    base_url: str,
+    *,
+    timeouts: Timeouts,
+    connections: int,
+    proxy: str | Literal["environment"] | None = "environment",
+) -> _Transport:
+    """Return what `open_client` sends through; see there."""
+    address = proxy_from_environment(base_url) if proxy == "environment" else proxy
+    return _Transport(
+        is_tls=base_url.startswith("https:"), proxy=address, connections=connections, timeouts=timeouts
     )
 
 

@@ -28,6 +28,7 @@ _EPOCH_FROM: Final = 1_000_000_000
 _EPOCH_MS_FROM: Final = 100_000_000_000
 _NUMBER: Final = re.compile(r"\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*", re.ASCII)
 _LONGEST_HEADER: Final = 100
+_REASON: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 _QUOTA_REASONS = frozenset({"trial_limit_reached", "subscription_inactive", "insufficient_credits"})
 _SETUP = {
@@ -109,7 +110,7 @@ def error_for_status(
         now: The time of day, aware; for `Retry-After`.
         headers: Response headers.
         text: What the backend said, already redacted; ends up in the error's text.
-        reason: The backend's machine-readable reason, where it gives one.
+        reason: The backend's machine-readable reason, where it gives one; counts only if it is one word.
         provider: Name of the provider.
         operation: What was being done.
         correlation_id: The backend's id of the request.
@@ -124,6 +125,7 @@ def error_for_status(
         "status": status,
         "correlation_id": correlation_id,
     }
+    reason = reason if reason and _REASON.fullmatch(reason) else None
     said = f": {text}" if text else ""
     name = provider or "the backend"
     refusal = _refusal(status, reason, name, said, details)

@@ -64,7 +64,7 @@ def open_client(
     `httpx` errors; `classify` tells what they mean.
 
     Args:
-        base_url: Address of the service.
+        base_url: Address of the service; a login in it becomes a header, and is nowhere else.
         timeouts: Seconds for connecting (waiting for a free connection included), for reading
             between two pieces of an answer, and for sending.
         connections: Most connections at a time; further requests wait for one.
@@ -77,10 +77,11 @@ def open_client(
     """
     transport = open_transport(base_url, timeouts=timeouts, connections=connections, proxy=proxy)
     transport.observe = observe
+    address = httpx.URL(base_url)
     return _Client(
         transport,
-        base_url=base_url,
-        headers={"User-Agent": "memxfer", **(headers or {})},
+        base_url=address.copy_with(userinfo=b""),
+        headers={"User-Agent": "memxfer", **_login(address), **(headers or {})},
         timeout=httpx.Timeout(
             connect=timeouts.connect, read=timeouts.read, write=timeouts.write, pool=timeouts.connect
         ),
@@ -147,7 +148,7 @@ def _classified(
     operation: str,
     correlation_id: str | None,
 ) -> ProviderError:
-    where = str(client.base_url.copy_with(userinfo=b"")).rstrip("/")
+    where = str(client.base_url).rstrip("/")
     return classify(
         error,
         is_write=is_write,
@@ -283,10 +284,13 @@ async def _send_once(
 def _proxy(address: str) -> httpx.Proxy:
     """Return the proxy with its login as a header: `aiohttp` turns `Authorization` into the proxy's own."""
     url = httpx.URL(address)
+    return httpx.Proxy(url.copy_with(userinfo=b""), headers=_login(url))
+
+
+def _login(url: httpx.URL) -> dict[str, str]:
     if not url.userinfo:
-        return httpx.Proxy(url)
-    login = aiohttp.encode_basic_auth(url.username, url.password)
-    return httpx.Proxy(url.copy_with(userinfo=b""), headers={"Authorization": login})
+        return {}
+    return {"Authorization": aiohttp.encode_basic_auth(url.username, url.password)}
 
 
 @lru_cache(maxsize=1)

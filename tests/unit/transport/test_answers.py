@@ -166,3 +166,9 @@ def test_no_foreign_word_survives(text):
     assert "zanzibar" not in redact(marked).lower()
     assert "4711" not in redact(marked)
     assert len(redact(marked)) <= 200
+
+
+@pytest.mark.parametrize("reason", ["Bearer sk-1", "<html>", "a\x1b[2J", "x" * 65])
+def test_a_reason_that_is_no_word_is_not_told(reason):
+    error = error_for_status(402, is_write=True, now=NOW, reason=reason)
+    assert (error.code, "(402)" in str(error)) == ("quota", True)

@@ -43,9 +43,8 @@ async def test_an_answer_that_trickles_in_is_given_up(serving):
             await asyncio.sleep(0.05)
 
     async with serving(trickle) as server, asyncio.timeout(4):
-        with client_for(server) as client:
-            with pytest.raises(httpx.TransportError) as caught:
-                await asyncio.to_thread(client.get, "/x")
+        with client_for(server) as client, pytest.raises(httpx.TransportError) as caught:
+            await asyncio.to_thread(client.get, "/x")
     assert isinstance(classify(caught.value, is_write=False), UnavailableError)
 
 

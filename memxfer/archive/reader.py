@@ -195,6 +195,8 @@ class ArchiveReader:
         for part in parts:
             if files.get(part.number) != part.path:
                 raise damaged(part.path, "is missing")
+            if part.entry and part.entry.records < 0:
+                raise damaged(self.root / MANIFEST_NAME, f"takes more lines out of {part.name} than it has")
             size = part.path.stat().st_size
             if part.entry and size != part.entry.size:
                 raise damaged(part.path, f"has {size} bytes; the manifest says {part.entry.size}")

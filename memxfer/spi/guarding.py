@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from memxfer.errors import FatalError, UnavailableError
+from memxfer.errors import FatalError
 from memxfer.spi.reading import Page, Partition
 from memxfer.spi.runtime import ContextPackage
 from memxfer.spi.scrubbing import Scrubber
@@ -115,7 +115,7 @@ def _checked(answer: Any, scrubber: Scrubber) -> Any:
         return replace(answer, total=bounded_count(answer.total))
     elif isinstance(answer, int):
         if bounded_count(answer) is None:
-            raise UnavailableError("what answers gives a count that is none", code="unreadable_answer")
+            raise FatalError("what answers gives a count that is none; check base_url", code="bad_count")
     else:
         scrubber.check_ids(_ids(answer))
     return answer

@@ -260,6 +260,13 @@ def test_a_part_larger_than_any_is_refused_unread(folder, claim):
         folder.reader()
 
 
+def test_more_lines_that_do_not_count_than_there_are_is_damage(folder):
+    made(folder)
+    resealed(folder, (folder.path / PART).read_bytes(), superseded=9)
+    with pytest.raises(FatalError, match="takes more lines out of part-00001"):
+        folder.reader()
+
+
 def test_a_part_that_cannot_be_read_on_is_the_disk_s_trouble(folder, monkeypatch):
     made(folder)
 

@@ -312,7 +312,7 @@ async def test_ordinary_errors_are_left_as_they_are(echo):
 @pytest.mark.parametrize("count", [-1, 10**400, 2**63])
 async def test_counts_that_are_none_reach_no_ledger(echo, count):
     echo.says = count
-    with pytest.raises(UnavailableError, match="count"):
+    with pytest.raises(FatalError, match="count"):
         await echo.count()
     echo.says = RawPage([], None, total=count)
     assert (await echo.read_page(Partition("all"), None, 5)).total is None

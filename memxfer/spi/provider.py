@@ -144,6 +144,8 @@ class MemoryProvider(ABC, Generic[ConfigT]):
         try:
             with self._scrubbed():
                 info = await self._connect(role)
+            if isinstance(self.config, RemoteConfig):
+                self.store()  # refuses a name that cannot be stored
         finally:
             self._known = self._scrubber = None
         self.role = role

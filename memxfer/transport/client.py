@@ -226,7 +226,7 @@ class _Transport(AiohttpTransport):
                 raise httpx.ReadError(str(error), request=request) from error.__cause__
             raise
         except TimeoutError as error:
-            raise httpx.WriteTimeout("the request was not taken in time", request=request) from error
+            raise httpx.WriteTimeout("no answer began in time", request=request) from error
         except aiohttp.ClientResponseError as error:  # httpx-aiohttp lets it through as it is
             raise httpx.RemoteProtocolError("the answer is not HTTP", request=request) from error
         return bounded(response, seconds=self._timeouts.read)

@@ -125,7 +125,7 @@ _KINDS: tuple[tuple[type[BaseException], str], ...] = (
     (aiohttp.ClientConnectorError, "no connection"),
     (aiohttp.SocketTimeoutError, "no answer in time"),
     (httpx.ReadTimeout, "no answer in time"),
-    (httpx.WriteTimeout, "it did not take the request in time"),
+    (httpx.WriteTimeout, "it did not take the request and begin to answer in time"),
     (aiohttp.ClientPayloadError, "the answer was cut off"),
     (ConnectionResetError, "the connection was reset"),
     (aiohttp.ServerDisconnectedError, "the connection was closed without an answer"),

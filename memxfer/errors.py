@@ -35,8 +35,7 @@ The classes say what to do next, not what broke: a caller that handles `Transien
 
 from __future__ import annotations
 
-import math
-from typing import Final
+from memxfer.waits import bounded_wait
 
 __all__ = [
     "AmbiguousError",
@@ -65,10 +64,7 @@ __all__ = [
     "UnknownConnectionError",
     "UnknownProviderError",
     "UnsupportedOperationError",
-    "bounded_wait",
 ]
-
-_LONGEST_WAIT: Final = 86_400.0
 
 
 class MemxferError(Exception):
@@ -162,19 +158,6 @@ class ProviderError(MemxferError):
 
 class TransientError(ProviderError):
     """The call failed, nothing was stored, and the same call may work later."""
-
-
-def bounded_wait(asked: object) -> float | None:
-    """Return the seconds that a backend asks to wait, from whatever it said in a body or a header.
-
-    Never negative and never more than a day: a longer wait is asked for again when the day is over.
-    `None` where it is no number, or none that means anything. Never raises.
-    """
-    if isinstance(asked, bool) or not isinstance(asked, int | float):
-        return None
-    if isinstance(asked, float) and math.isnan(asked):
-        return None
-    return float(min(max(asked, 0), _LONGEST_WAIT))  # compared first: an int may be too large for a float
 
 
 class RateLimitedError(TransientError):

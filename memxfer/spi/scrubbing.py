@@ -28,9 +28,9 @@ from memxfer.errors import (
     NotReadyError,
     ProviderError,
     RateLimitedError,
-    bounded_wait,
 )
 from memxfer.spi.writing import Outcome, WriteReceipt
+from memxfer.waits import bounded_wait
 
 __all__ = ["Scrubber", "secrets_of"]
 

@@ -18,8 +18,8 @@ from memxfer.errors import (
     RateLimitedError,
     RecordError,
     UnavailableError,
-    bounded_wait,
 )
+from memxfer.waits import bounded_wait
 
 __all__ = ["error_for_status", "is_duplicate_text", "retry_after"]
 

@@ -5,7 +5,7 @@ from memxfer.cli import exits
 from memxfer.engine.control import StopCause
 from memxfer.migration.results import Counts, JobResult, JobStatus
 
-ALL_ERRORS = [one for name in errors.__all__ if isinstance(one := getattr(errors, name), type)]
+ALL_ERRORS = [getattr(errors, name) for name in errors.__all__]
 
 CODES = {
     errors.MemxferError: 1,

@@ -35,6 +35,8 @@ The classes say what to do next, not what broke: a caller that handles `Transien
 
 from __future__ import annotations
 
+from memxfer.waits import bounded_wait
+
 __all__ = [
     "AmbiguousError",
     "AuthError",
@@ -162,12 +164,12 @@ class RateLimitedError(TransientError):
     """The backend refused the call for now (429).
 
     Attributes:
-        retry_after: Seconds to wait, as the backend asked; `None` if it did not say.
+        retry_after: Seconds to wait, as the backend asked, at most a day; `None` if it did not say.
     """
 
     def __init__(self, message: str, *, retry_after: float | None = None, **details: object) -> None:
         super().__init__(message, **details)  # type: ignore[arg-type]  # the keywords of ProviderError, passed on
-        self.retry_after = retry_after
+        self.retry_after = bounded_wait(retry_after)
 
 
 class UnavailableError(TransientError):
@@ -178,12 +180,12 @@ class NotReadyError(UnavailableError):
     """The backend exists but is still being set up.
 
     Attributes:
-        retry_after: Seconds until it expects to be ready; `None` if it did not say.
+        retry_after: Seconds until it expects to be ready, at most a day; `None` if it did not say.
     """
 
     def __init__(self, message: str, *, retry_after: float | None = None, **details: object) -> None:
         super().__init__(message, **details)  # type: ignore[arg-type]  # the keywords of ProviderError, passed on
-        self.retry_after = retry_after
+        self.retry_after = bounded_wait(retry_after)
 
 
 class FatalError(ProviderError):

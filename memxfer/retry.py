@@ -11,6 +11,7 @@ from memxfer.spi import RetrySettings
 __all__ = ["Backoff"]
 
 _MOST_DOUBLINGS = 64
+_SHORTEST = 0.01
 
 
 @dataclass(slots=True)
@@ -37,10 +38,11 @@ class Backoff:
         """Return the seconds to wait after a refusal with 429; such tries are not counted.
 
         Args:
-            asked: What the backend asked for (Retry-After), taken as it is; zero or less says nothing.
+            asked: What the backend asked for (Retry-After), taken as it is; less than a hundredth of a second
+                says nothing.
             refusals: Refusals of this call so far, this one included.
         """
-        return asked if asked is not None and asked > 0 else self._step(refusals)
+        return asked if asked is not None and asked >= _SHORTEST else self._step(refusals)
 
     def _step(self, number: int) -> float:
         step = min(self.settings.backoff * 2.0 ** min(number - 1, _MOST_DOUBLINGS), self.settings.backoff_max)

@@ -16,7 +16,9 @@ from memxfer.errors import SecretError
 __all__ = ["SCHEMES", "is_reference", "resolve"]
 
 
+_MOST_BYTES = 64 * 1024
 _is_variable = re.compile(r"[A-Za-z_][A-Za-z0-9_]*").fullmatch
+_is_usual = re.compile(r"[A-Z_][A-Z0-9_]{0,63}").fullmatch
 
 
 def _from_environment(name: str) -> str:
@@ -25,19 +27,28 @@ def _from_environment(name: str) -> str:
         raise SecretError("env: takes the name of an environment variable: letters, digits, underscores")
     value = os.environ.get(name)
     if not value:
+        # Quoted only where it looks like the name of a variable: keys have small letters.
+        shown, reference = (f" {name}", f" env:{name}") if _is_usual(name) else (" named behind env:", "")
         raise SecretError(
-            f"the environment variable {name} is not set; set it, or change the reference env:{name}"
+            f"the environment variable{shown} is not set; set it, or change the reference{reference}"
         )
     return value
 
 
 def _from_file(path: str) -> str:
+    shown = f" {path}" if re.search(r"[/\\.~]", path) else ""  # else it may be a key in the wrong place
     try:
-        value = Path(path).expanduser().read_text(encoding="utf-8").strip()
+        with Path(path).expanduser().open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+        value = data.decode().strip()
     except (OSError, ValueError, RuntimeError) as error:  # no text, no path at all, no such user's home
-        raise SecretError(f"the secret file {path} cannot be read: {type(error).__name__}") from error
+        raise SecretError(f"the secret file{shown} cannot be read: {type(error).__name__}") from (
+            error if shown else None
+        )
+    if len(data) > _MOST_BYTES:
+        raise SecretError(f"the secret file{shown} has over {_MOST_BYTES} bytes; it is no key")
     if not value:
-        raise SecretError(f"the secret file {path} is empty")
+        raise SecretError(f"the secret file{shown} is empty")
     return value
 
 

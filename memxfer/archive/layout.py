@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
-from contextlib import suppress
+import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -15,9 +19,12 @@ __all__ = [
     "INDEX_NAME",
     "LOCK_NAME",
     "MANIFEST_NAME",
+    "MAX_LINES",
+    "MAX_RAW",
     "RECORDS_NAME",
     "create_folder",
     "damaged",
+    "disk_trouble",
     "file_sum",
     "is_unborn",
     "list_parts",
@@ -36,7 +43,13 @@ RECORDS_NAME = "records"
 INDEX_NAME = "index.sqlite"
 LOCK_NAME = ".lock"
 
-_SAFELY = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"))
+MAX_RAW = 256 * 1024**2
+"""Most bytes a part may unpack to. A writer ends a part at 32 MiB, or after one line that goes beyond."""
+
+MAX_LINES = 100_000
+"""Most lines a part may have. A writer ends a part after a tenth of that."""
+
+_SAFELY = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 """Flags of `os.open`, as far as the system has them."""
 
 _PIECE = 1024 * 1024
@@ -49,6 +62,52 @@ def damaged(path: Path, what: str) -> FatalError:
     """Return the error for a file that is not what was written; `what` follows its name."""
     message = f"{path} {what}; copy the archive again, or take this file from a backup"
     return FatalError(message, provider="archive", operation="read", code="damaged")
+
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+
+class _NoFileError(OSError):
+    """A FIFO, a socket, a device or a folder stands where a file of the archive belongs."""
+
+
+@contextmanager
+def disk_trouble(root: Path, operation: Literal["read", "write"] = "write") -> Iterator[None]:
+    """Say of what the system refuses within the block that it is the system's, and what to do.
+
+    Args:
+        root: Folder of the archive.
+        operation: What is being done to it.
+
+    Raises:
+        FatalError: The disk is full, the folder cannot be written to, a file cannot be read.
+    """
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        verb = "written" if operation == "write" else "read"
+        message = f"the archive {root} cannot be {verb}: {_reason(error)}; {_remedy(error)}"
+        raise FatalError(message, provider="archive", operation=operation, code="disk") from error
+
+
+def _reason(error: OSError | sqlite3.Error) -> str:
+    if isinstance(error, sqlite3.Error):
+        return f"{INDEX_NAME}: {error}"
+    named = f"{error.filename}: " if isinstance(error.filename, str | Path) else ""
+    return f"{named}{error.strerror or type(error).__name__}"
+
+
+def _remedy(error: OSError | sqlite3.Error) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    text = str(error)
+    if isinstance(error, _NoFileError):
+        return "put the real file there"
+    if number in _NO_ROOM or "full" in text:
+        return "free some space there, then resume"
+    if number in _NOT_ALLOWED or "readonly" in text:
+        return "let this user read and write there, then resume"
+    return "mend the folder, or copy the archive again, then resume"
 
 
 def part_name(number: int) -> str:
@@ -118,10 +177,17 @@ def is_unborn(root: Path) -> bool:
 def open_private(path: Path, mode: Literal["rb", "r+b"]) -> BinaryIO:
     """Open a file of the archive, `rb` or `r+b`; the second makes it, for its owner alone.
 
-    A symbolic link is refused: a part must not lead out of its archive.
+    Never waits: a FIFO is not opened to its end.
+
+    Raises:
+        OSError: It cannot be opened, or is no plain file. Nor is a symbolic link: a part must not lead
+            out of its archive.
     """
     flags = os.O_RDONLY if mode == "rb" else os.O_RDWR | os.O_CREAT
     descriptor = os.open(path, flags | _SAFELY, 0o600)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _NoFileError(errno.EINVAL, "it is no plain file", str(path))
     return os.fdopen(descriptor, mode)
 
 

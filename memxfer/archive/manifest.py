@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from memxfer.archive.layout import MANIFEST_NAME, read_bounded, replace_file
+from memxfer.archive.layout import MANIFEST_NAME, MAX_LINES, MAX_RAW, read_bounded, replace_file
 from memxfer.errors import ConfigError
 from memxfer.ids import stable_uuid
 
@@ -48,12 +48,12 @@ class PartEntry(_Model):
     """One sealed part. Its file is named by its number, so a manifest cannot point anywhere else."""
 
     number: int = Field(ge=1, lt=10**9)
-    lines: int = Field(ge=0)
+    lines: int = Field(ge=0, le=MAX_LINES)
     superseded: int = Field(0, ge=0)
     """Lines that a later line of the same key replaced, or that were deleted."""
     size: int = Field(ge=0)
     """Bytes of the file."""
-    raw_size: int = Field(ge=0)
+    raw_size: int = Field(ge=0, le=MAX_RAW)
     """Bytes of its lines, unpacked."""
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     origin: int | None = Field(None, ge=0)
@@ -83,7 +83,7 @@ class Manifest(_Model):
     updated_at: datetime
     complete: bool = False
     """`False`: somebody writes, or crashed; parts beyond those listed may follow."""
-    records: int = Field(0, ge=0)
+    records: int = Field(0, ge=0, le=10**15)
     origins: tuple[Origin, ...] = ()
     parts: tuple[PartEntry, ...] = ()
     writing: Writing | None = None
@@ -122,14 +122,16 @@ def read_manifest(root: Path) -> Manifest | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+        raise ConfigError(f"{path} cannot be read: {error.strerror}; put the real file there") from error
     _check_format(path, data)
     try:
         return Manifest.model_validate_json(data)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(step) for step in first["loc"])
-        raise ConfigError(f"{path} is damaged at {where!r}: {first['msg']}") from error
+        raise ConfigError(
+            f"{path} is damaged at {where!r}: {first['msg']}; copy it again, or take it from a backup"
+        ) from error
 
 
 class _Header(_Model):

@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import BinaryIO
 
 from memxfer.archive.inflate import deflate, measure
-from memxfer.archive.layout import file_sum, open_part_path, open_private, part_path, sync_folder
+from memxfer.archive.layout import (
+    MAX_RAW,
+    disk_trouble,
+    file_sum,
+    open_part_path,
+    open_private,
+    part_path,
+    sync_folder,
+)
 from memxfer.archive.manifest import PartEntry
-from memxfer.errors import FatalError
 
-__all__ = ["MAX_RAW", "OpenPart", "entry_of"]
-
-MAX_RAW = 4 * 1024**3
-"""Most bytes a part may unpack to, where no manifest says how many it should."""
+__all__ = ["OpenPart", "entry_of"]
 
 _LINES = 10_000
 _RAW = 32 * 1024 * 1024
@@ -62,9 +66,9 @@ class OpenPart:
 
     def close(self) -> None:
         """Close the file; it goes on from here when opened again."""
-        if self._file:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None  # also where closing fails: the disk may be full
+        if file:
+            file.close()
 
     @property
     def room(self) -> int:
@@ -79,16 +83,12 @@ class OpenPart:
         """
         count, raw = _fitting(lines, self.room, _RAW - self.raw_size)
         data = deflate(b"\n".join([*lines[:count], b""]))
-        try:
-            self._write(data)
-        except OSError as error:
-            self._undo()
-            raise FatalError(
-                f"the archive {self._root} cannot be written: {error.strerror}; free the disk and resume",
-                provider="archive",
-                operation="write",
-                code="disk",
-            ) from error
+        with disk_trouble(self._root):
+            try:
+                self._write(data)
+            except OSError:
+                self._undo()
+                raise
         self._sum.update(data)
         self.size += len(data)
         self.raw_size += raw
@@ -124,6 +124,7 @@ class OpenPart:
         # A tail that stays torn, because the disk does not even take this, is cut on the next opening.
         with suppress(OSError):
             self.close()
+        with suppress(OSError):
             os.truncate(self.path, self.size)
 
 

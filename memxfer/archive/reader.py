@@ -11,7 +11,9 @@ import msgspec
 from memxfer.archive.inflate import measure
 from memxfer.archive.layout import (
     MANIFEST_NAME,
+    MAX_RAW,
     damaged,
+    disk_trouble,
     file_sum,
     list_parts,
     part_name,
@@ -20,7 +22,6 @@ from memxfer.archive.layout import (
 )
 from memxfer.archive.line import ArchivedRecord, decode_line, key_digest
 from memxfer.archive.manifest import Manifest, Origin, PartEntry, read_manifest
-from memxfer.archive.part import MAX_RAW
 from memxfer.archive.stream import START, PartStream, Place
 from memxfer.archive.superseded import read_superseded
 from memxfer.errors import ConfigError, RecordError
@@ -76,9 +77,14 @@ class ArchiveReader:
     """
 
     def __init__(self, root: Path) -> None:
+        self.root = root
+        with disk_trouble(root, "read"):
+            self._look()
+
+    def _look(self) -> None:
+        root = self.root
         if not root.is_dir():
             raise ConfigError(f"no archive at {root}; name the folder that holds {MANIFEST_NAME}")
-        self.root = root
         self.manifest: Manifest | None = read_manifest(root)
         self.warnings: list[str] = []
         self._verified: set[int] = set()
@@ -115,8 +121,10 @@ class ArchiveReader:
         """
         if part.entry:
             return part.entry.records
-        lines = measure(part.path, raw_limit=MAX_RAW, torn=part.is_open).lines
-        return lines - sum(line < lines for line in read_superseded(self.root, part.number))
+        with disk_trouble(self.root, "read"):
+            lines = measure(part.path, raw_limit=MAX_RAW, torn=part.is_open).lines
+            superseded = read_superseded(self.root, part.number)
+        return lines - sum(line < lines for line in superseded)
 
     def verify(self, part: ArchivePart) -> None:
         """Compare a part with its sum in the manifest; once per reader.
@@ -126,7 +134,9 @@ class ArchiveReader:
         """
         if part.entry is None or part.number in self._verified:
             return
-        if file_sum(part.path).hexdigest() != part.entry.sha256:
+        with disk_trouble(self.root, "read"):
+            found = file_sum(part.path).hexdigest()
+        if found != part.entry.sha256:
             raise damaged(part.path, "is not the file that the manifest describes (sha256 differs)")
         self._verified.add(part.number)
 
@@ -137,14 +147,18 @@ class ArchiveReader:
             FatalError: The part is damaged, or its list of superseded lines is.
             ValueError: No line begins at `place`.
         """
-        self.verify(part)
-        gone = read_superseded(self.root, part.number)
-        self._check_superseded(part, len(gone))
-        raw_limit = part.entry.raw_size if part.entry else MAX_RAW
-        try:
-            return PartStream(part.path, place=place, end=self._end(part), raw_limit=raw_limit, skipped=gone)
-        except OSError as error:
-            raise damaged(part.path, f"cannot be read ({error.strerror})") from error
+        with disk_trouble(self.root, "read"):
+            self.verify(part)
+            gone = read_superseded(self.root, part.number)
+            self._check_superseded(part, len(gone))
+            return PartStream(
+                part.path,
+                place=place,
+                end=self._end(part),
+                raw_limit=part.entry.raw_size if part.entry else MAX_RAW,
+                lines=part.entry.lines if part.entry else None,
+                skipped=gone,
+            )
 
     def _check_superseded(self, part: ArchivePart, count: int) -> None:
         if part.entry is None or count == part.entry.superseded:
@@ -181,6 +195,8 @@ class ArchiveReader:
         for part in parts:
             if files.get(part.number) != part.path:
                 raise damaged(part.path, "is missing")
+            if part.entry and part.entry.records < 0:
+                raise damaged(self.root / MANIFEST_NAME, f"takes more lines out of {part.name} than it has")
             size = part.path.stat().st_size
             if part.entry and size != part.entry.size:
                 raise damaged(part.path, f"has {size} bytes; the manifest says {part.entry.size}")

@@ -10,10 +10,10 @@ import msgspec
 import xxhash
 
 from memxfer.archive.index import KeyIndex, Spot
-from memxfer.archive.layout import damaged, part_path, superseded_path
+from memxfer.archive.layout import MAX_RAW, damaged, part_path, superseded_path
 from memxfer.archive.line import identity_of, key_digest
 from memxfer.archive.manifest import Manifest, PartEntry
-from memxfer.archive.part import MAX_RAW, entry_of
+from memxfer.archive.part import entry_of
 from memxfer.archive.stream import PartStream
 from memxfer.archive.superseded import read_superseded
 

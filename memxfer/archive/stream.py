@@ -12,9 +12,8 @@ from types import TracebackType
 from typing import Self
 
 from memxfer.archive.inflate import DamagedError, Inflater
-from memxfer.archive.layout import damaged, open_private
+from memxfer.archive.layout import MAX_LINES, MAX_RAW, damaged, disk_trouble, open_private
 from memxfer.archive.line import MAX_LINE
-from memxfer.archive.part import MAX_RAW
 
 __all__ = ["START", "PartStream", "Place", "pick_lines"]
 
@@ -65,6 +64,7 @@ class PartStream:
         place: Where to begin; one that `place` gave for this file.
         end: Bytes of the file to read; `None`: all of it.
         raw_limit: Most bytes the part may unpack to; more is a bomb.
+        lines: How many lines it has, where a manifest says so; another number is damage.
         skipped: Numbers of lines to leave out.
 
     Raises:
@@ -78,9 +78,12 @@ class PartStream:
         raw_limit: int,
         place: Place = START,
         end: int | None = None,
+        lines: int | None = None,
         skipped: Collection[int] = (),
     ) -> None:
         self._path = path
+        self._expected = lines
+        self._most_lines = MAX_LINES if lines is None else lines
         self._skipped = skipped
         self._file = open_private(path, "rb")
         size = self._file.seek(0, 2)
@@ -168,12 +171,18 @@ class PartStream:
 
     def _fill(self) -> None:
         try:
-            piece = self._inflater.read()
+            with disk_trouble(self._path.parent.parent, "read"):
+                piece = self._inflater.read()
         except DamagedError as error:
             raise damaged(self._path, str(error)) from error
         self._is_ended = not piece
         # A last line without its newline is still a line.
         self._split(piece or (b"\n" if self._tail or self._dropped else b""))
+        count = self._line + len(self._lines)
+        if count > self._most_lines:
+            raise damaged(self._path, f"has more lines than the {self._most_lines} it should have at most")
+        if self._is_ended and self._expected is not None and count != self._expected:
+            raise damaged(self._path, f"has {count} lines; the manifest says {self._expected}")
 
     def _split(self, piece: bytes) -> None:
         if self._dropped:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -10,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Concatenate, ParamSpec, Self, TypeVar
 
 import xxhash
 from filelock import FileLock, Timeout
@@ -21,6 +22,7 @@ from memxfer.archive.layout import (
     LOCK_NAME,
     RECORDS_NAME,
     create_folder,
+    disk_trouble,
     is_unborn,
     list_parts,
     part_path,
@@ -34,6 +36,10 @@ from memxfer.archive.superseded import mark_superseded, read_superseded
 from memxfer.errors import ConfigError
 
 __all__ = ["Appended", "ArchiveWriter", "create_archive", "plan_archive"]
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Appended(StrEnum):
@@ -51,13 +57,16 @@ def plan_archive(root: Path, *, now: datetime, tool: str = "memxfer") -> Manifes
 
     Raises:
         ConfigError: The folder holds something else.
+        FatalError: It cannot be looked into.
     """
     if root.exists() and not root.is_dir():
         raise ConfigError(f"{root} is a file; an archive is a folder: name one that is new or empty")
     manifest = read_manifest(root)
     if manifest:
         return manifest
-    if root.exists() and not is_unborn(root):
+    with disk_trouble(root, "read"):
+        is_free = not root.exists() or is_unborn(root)
+    if not is_free:
         raise ConfigError(f"{root} is not empty and is no archive; name a folder that is new or empty")
     return Manifest.new(root, now=now, tool=tool)
 
@@ -81,6 +90,19 @@ def create_archive(root: Path, *, now: datetime, tool: str = "memxfer") -> Manif
     return manifest
 
 
+def _on_disk(
+    method: Callable[Concatenate[ArchiveWriter, P], T],
+) -> Callable[Concatenate[ArchiveWriter, P], T]:
+    """Have a method say of what the disk refuses that it is the disk's."""
+
+    @functools.wraps(method)
+    def call(self: ArchiveWriter, /, *arguments: P.args, **named: P.kwargs) -> T:
+        with disk_trouble(self._root):
+            return method(self, *arguments, **named)
+
+    return call
+
+
 class ArchiveWriter:
     """Adds lines to an archive. Safe to call from several threads; one writer an archive at a time.
 
@@ -95,7 +117,8 @@ class ArchiveWriter:
 
     Raises:
         ConfigError: Another process writes to it, or the folder holds something else.
-        FatalError: A part of it is damaged.
+        FatalError: A part of it is damaged, or the disk is full or does not let it be written. After
+            such an error of any method, close it and open another: that finds what is durable.
     """
 
     def __init__(
@@ -108,16 +131,18 @@ class ArchiveWriter:
         self._root = root
         self._now = now
         self._mutex = threading.Lock()
-        self._manifest = create_archive(root, now=now(), tool=tool)
-        self._file_lock = _lock(root)
+        with disk_trouble(root):
+            self._manifest = create_archive(root, now=now(), tool=tool)
+            self._file_lock = _lock(root)
         self._entries: dict[int, PartEntry] = {}
         self._touched: set[int] = set()
         self._origin: Origin | None = None
         self._declared = False
         self._is_closed = False
         try:
-            self._index, self._part = self._recover()
-            self._records = self._count()
+            with disk_trouble(root):
+                self._index, self._part = self._recover()
+                self._records = self._count()
         except BaseException:
             self._file_lock.release()
             raise
@@ -145,6 +170,7 @@ class ArchiveWriter:
         """How many lines were ever written to it, those that no longer count included."""
         return sum(entry.lines for entry in self._entries.values()) + self._part.lines
 
+    @_on_disk
     def begin(self, origin: Origin | None) -> None:
         """Say which store the next lines come from; a change of store begins a new part."""
         with self._mutex:
@@ -153,6 +179,7 @@ class ArchiveWriter:
             self._origin = origin
             self._declare()
 
+    @_on_disk
     def append(self, batch: Sequence[tuple[str, bytes]]) -> list[Appended]:
         """Store lines, durably.
 
@@ -184,6 +211,7 @@ class ArchiveWriter:
             self._records += outcomes.count(Appended.CREATED)
             return outcomes
 
+    @_on_disk
     def find(self, keys: Sequence[str]) -> set[str]:
         """Return those `keys` the archive holds."""
         with self._mutex:
@@ -191,6 +219,7 @@ class ArchiveWriter:
             spots = self._index.find(digests.values())
         return {key for key, digest in digests.items() if digest in spots and not spots[digest].is_deleted}
 
+    @_on_disk
     def read(self, keys: Iterable[str]) -> dict[str, bytes]:
         """Return the lines of those `keys` the archive holds. Slow: unpacks the parts they lie in.
 
@@ -211,6 +240,7 @@ class ArchiveWriter:
                 for key, line in pick_lines(*self._file_of(number), wanted=keys_at)
             }
 
+    @_on_disk
     def delete(self, keys: Sequence[str]) -> int:
         """Take keys out, durably; return how many were there.
 
@@ -232,6 +262,7 @@ class ArchiveWriter:
             self._records -= count
             return count
 
+    @_on_disk
     def finish(self) -> None:
         """Seal the last part and declare the archive complete. Idempotent; more may be added later."""
         with self._mutex:
@@ -243,17 +274,21 @@ class ArchiveWriter:
             self._save(complete=True)
             self._declared = False
 
+    @_on_disk
     def close(self) -> None:
         """Release the files. An archive that was not finished goes on from here when opened again."""
         with self._mutex:
             if self._is_closed:
                 return
             self._is_closed = True
-            # Where the disk is full: what the index misses is read from the parts by the next opening.
+            # Where the disk is full: what the index misses is read from the parts by the next opening,
+            # and what it did not take of the last part had not been promised.
             with suppress(sqlite3.Error):
                 self._flush()
-            self._part.close()
-            self._index.close()
+            with suppress(OSError):
+                self._part.close()
+            with suppress(sqlite3.Error):
+                self._index.close()
             self._file_lock.release()
 
     # -- opening ------------------------------------------------------------------------------

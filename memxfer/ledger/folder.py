@@ -236,7 +236,7 @@ class StateFolder:
         Raises:
             ConfigError: Not an exported job, a job of that id is here already, or there is no room for it.
         """
-        return unpack_job(file, self._begin, is_original=is_original)
+        return unpack_job(file, self._begin, is_original=is_original, place=self.root)
 
     def _begin(self, job: str) -> Path:
         if self._folder(job).exists():

@@ -6,6 +6,8 @@ import gzip
 import os
 import shutil
 import sqlite3
+import stat
+import sys
 import tarfile
 import tempfile
 import zlib
@@ -13,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from memxfer.errors import ConfigError, LedgerError
 from memxfer.ledger.committer import connect
@@ -29,10 +31,14 @@ _NAMES = (*_ALWAYS, EVENTS)
 _ORIGINALS = f"{RESIDUE}/"
 _LARGEST = 64 * 2**30
 _MOST_FILES = 1_000_000
+_LONGEST_NAME = 200
 _LARGEST_TAIL = 2**20
+_LARGEST_HEADER = 64 * 2**10
+"""Most bytes that may precede one file in the tar: its header, and headers for its long name and times."""
 _PIECE = 2**20
 _LEVEL = 3
 """Parts of a residue are packed already; the ledger shrinks almost as well as with more effort."""
+_READING = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_BINARY"))
 _WRITING = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
@@ -92,30 +98,88 @@ def _pack(archive: tarfile.TarFile, folder: Path, ledger: Path, originals: Seque
             archive.addfile(info, content)
 
 
-def unpack_job(file: Path, begin: Callable[[str], Path], *, is_original: Callable[[str], bool]) -> str:
+class _Headers:
+    """What `tarfile` reads from, while it looks for headers: it takes one of any size into memory.
+
+    Attributes:
+        left: Bytes that may be read until it is set again.
+    """
+
+    def __init__(self, raw: gzip.GzipFile, file: Path) -> None:
+        self._raw = raw
+        self._file = file
+        self.left = _LARGEST_HEADER
+
+    def read(self, size: int) -> bytes:
+        """Read `size` bytes, fewer at the end."""
+        if not 0 <= size <= self.left:
+            raise ConfigError(f"{self._file} is not an exported job: it has a header larger than any")
+        self.left -= size
+        return self._raw.read(size)
+
+    def seek(self, offset: int) -> int:
+        """Go forward to `offset`."""
+        return self._raw.seek(offset)
+
+    def tell(self) -> int:
+        """Return where the next byte stands."""
+        return self._raw.tell()
+
+
+def unpack_job(
+    file: Path, begin: Callable[[str], Path], *, is_original: Callable[[str], bool], place: Path
+) -> str:
     """Read what `pack_job` wrote; return the job's id.
 
     Args:
         file: The file to read.
         begin: Makes the job's folder, once the file is known to hold a job; may refuse.
         is_original: Tells whether a file of a residue is called so, below its folder.
+        place: Where the job's folder will be, for the room there; need not exist yet.
 
     Raises:
         ConfigError: Not an exported job, or there is no room for it. Nothing of it is left.
     """
     try:
-        with gzip.open(file) as raw, tarfile.open(fileobj=raw, mode="r:") as archive:
-            members = _checked_members(archive, file, is_original)
+        with (
+            _opened(file) as packed,
+            gzip.GzipFile(fileobj=packed) as raw,
+            tarfile.open(fileobj=cast("BinaryIO", headers := _Headers(raw, file)), mode="r:") as archive,
+        ):
+            members = _checked_members(archive, headers, file, is_original, room=_room(place))
             # The checksum is at the very end, where tar does not look: read on before anything is written
             if len(raw.read(_LARGEST_TAIL + 1)) > _LARGEST_TAIL:
                 raise ConfigError(f"{file} is not an exported job: something follows it")
+            headers.left = sys.maxsize  # from here on it is asked for pieces of files only
             job = next(iter(members.values())).name.split("/")[0]
             with _whole_or_not(begin(job)) as folder:
                 for name, member in members.items():
                     _unpack(archive, member, folder / name)
-    except (OSError, tarfile.TarError, EOFError, zlib.error) as error:
+    except _UNREADABLE as error:
         raise ConfigError(f"{file} is not an exported job: {type(error).__name__}") from error
     return job
+
+
+_UNREADABLE = (OSError, tarfile.TarError, EOFError, zlib.error, ValueError, ArithmeticError, RecursionError)
+"""What the libraries raise at files that are none; numbers and names in headers may be anything."""
+
+
+def _opened(file: Path) -> BinaryIO:
+    """Open a plain file; a FIFO would be waited for."""
+    try:
+        descriptor = os.open(file, _READING)
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ConfigError(f"{file} is not an exported job: it is no plain file")
+    return os.fdopen(descriptor, "rb")
+
+
+def _room(place: Path) -> int:
+    """Return the bytes that are free where `place` is or will be."""
+    there = next(folder for folder in (place.absolute(), *place.absolute().parents) if folder.exists())
+    return shutil.disk_usage(there).free
 
 
 @contextmanager
@@ -165,7 +229,12 @@ def _full(path: Path, error: OSError) -> ConfigError:
 
 
 def _checked_members(
-    archive: tarfile.TarFile, file: Path, is_original: Callable[[str], bool]
+    archive: tarfile.TarFile,
+    headers: _Headers,
+    file: Path,
+    is_original: Callable[[str], bool],
+    *,
+    room: int,
 ) -> Mapping[str, tarfile.TarInfo]:
     """Return the members by name; refuses anything but the plain files of one job."""
     members: dict[str, tarfile.TarInfo] = {}
@@ -174,13 +243,20 @@ def _checked_members(
     for member in archive:
         job, _, name = member.name.partition("/")
         is_known = name in _NAMES or (name.startswith(_ORIGINALS) and is_original(name[len(_ORIGINALS) :]))
-        if not member.isfile() or not is_known or not is_job_name(job):
-            raise ConfigError(f"{file} is not an exported job: it holds {member.name!r}")
+        is_plain = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.issparse()
+        if not (is_plain and is_known and is_job_name(job)) or name in members or member.size < 0:
+            raise ConfigError(f"{file} is not an exported job: it holds {member.name[:_LONGEST_NAME]!r}")
+        headers.left = _LARGEST_HEADER
         members[name] = member
         jobs.add(job)
         size += member.size
         if size > _LARGEST or len(members) > _MOST_FILES:
             raise ConfigError(f"{file} is not an exported job: it is larger than any")
+        if size > room:
+            raise ConfigError(
+                f"there is no room for the job in {file}: it unpacks to over {size / 10**6:,.0f} MB, and "
+                f"{room / 10**6:,.0f} MB are free; free some space, or name another --state-dir"
+            )
     if len(jobs) != 1 or not members.keys() >= set(_ALWAYS):
         raise ConfigError(f"{file} is not an exported job")
     return members

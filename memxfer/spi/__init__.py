@@ -81,6 +81,7 @@ from memxfer.spi.runtime import (
     SupportsSearch,
     SupportsUpdate,
 )
+from memxfer.spi.scrubbing import secrets_of
 from memxfer.spi.selection import Clause, Selection
 from memxfer.spi.settings import ConnectionConfig, RemoteConfig, RetrySettings, Timeouts, decision
 from memxfer.spi.writing import (
@@ -194,6 +195,7 @@ __all__ = [
     "sanitise",
     "sanitise_record",
     "sanitise_text",
+    "secrets_of",
     "stable_uuid",
     "without_nul",
 ]

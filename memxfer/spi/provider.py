@@ -1,8 +1,9 @@
 """The contract between the core and a backend.
 
 Public methods check readiness and shape, isolate bad rows and keep the promises of this module's
-docstrings; authors fill in the methods that begin with an underscore. A source fills `_read_page`
-and `_decode`, a target `_prepare` and `_write`, and each may add the protocols of
+docstrings; authors fill in the methods that begin with an underscore. What comes back from any of
+them is without the connection's secrets and fit to be stored (`memxfer.spi.scrubbing`). A source
+fills `_read_page` and `_decode`, a target `_prepare` and `_write`, and each may add the protocols of
 `memxfer.spi.protocols`.
 """
 
@@ -10,8 +11,9 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, TypeVar, final
 
@@ -21,11 +23,13 @@ from memxfer.capabilities import Capabilities
 from memxfer.errors import ConfigError, ProviderError, RecordError, UnsupportedOperationError
 from memxfer.models import MemoryRecord, Scope, sanitise_record
 from memxfer.spi.clock import Clock, SystemClock
+from memxfer.spi.guarding import bounded_count, guard_operations
 from memxfer.spi.learning import Finding, applied, withdrawn
 from memxfer.spi.limits import over_limit
 from memxfer.spi.protocols import SupportsPartitions
 from memxfer.spi.reading import Defect, Page, Partition, RawPage
-from memxfer.spi.settings import ConnectionConfig
+from memxfer.spi.scrubbing import Scrubber, secrets_of
+from memxfer.spi.settings import ConnectionConfig, RemoteConfig
 from memxfer.spi.writing import Document, Prepared, Refused, Skipped, WriteReceipt
 
 __all__ = ["BackendInfo", "ConfigT", "MemoryProvider", "Role", "StoreIdentity"]
@@ -104,6 +108,12 @@ class MemoryProvider(ABC, Generic[ConfigT]):
     _known: Capabilities | None = None
     _learned: tuple[Finding, ...] = ()
     _whole: type[MemoryProvider[Any]] | None = None
+    _scrubber: Scrubber | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Have the optional operations of a provider guarded as the methods here are."""
+        super().__init_subclass__(**options)
+        guard_operations(cls)
 
     def __init__(self, config: ConfigT, *, clock: Clock | None = None) -> None:
         self.config = config
@@ -130,28 +140,46 @@ class MemoryProvider(ABC, Generic[ConfigT]):
             raise UnsupportedOperationError(
                 f"{self.name} cannot be written to; it is a source only", provider=self.name
             )
+        self._scrubber = None
         try:
-            info = await self._connect(role)
+            with self._scrubbed():
+                info = await self._connect(role)
+            if isinstance(self.config, RemoteConfig):
+                self.store()  # refuses a name that cannot be stored
         finally:
-            self._known = None
+            self._known = self._scrubber = None
         self.role = role
-        return info
+        return self._told(info)
+
+    def _told(self, info: BackendInfo) -> BackendInfo:
+        text = self._cleaner().text
+        warnings = list(info.warnings)
+        if isinstance(self.config, RemoteConfig) and self.config.sends_in_clear:
+            warnings.append(
+                "base_url is http:// and names another machine: the key and the memories travel in clear; "
+                "use https:// if the service has it"
+            )
+        details = {text(name): text(value) for name, value in info.details.items()}
+        return replace(info, summary=text(info.summary), warnings=tuple(map(text, warnings)), details=details)
 
     async def aclose(self) -> None:
         """Release everything. Idempotent; never raises for a store that is gone."""
         self.role = None
         self._known = None
-        await self._aclose()
+        with self._scrubbed():
+            await self._aclose()
 
     async def begin(self, source: StoreIdentity) -> None:
         """Tell a target where its records will come from: called before the first write. Idempotent."""
         self._check_ready(Role.TARGET)
-        await self._begin(source)
+        with self._scrubbed():
+            await self._begin(source)
 
     async def finish(self) -> None:
         """Make what was written complete: called once all receipts of a job are durable. Idempotent."""
         self._check_ready(Role.TARGET)
-        await self._finish()
+        with self._scrubbed():
+            await self._finish()
 
     @final
     def capabilities(self) -> Capabilities:
@@ -237,7 +265,9 @@ class MemoryProvider(ABC, Generic[ConfigT]):
             TransientError, FatalError: As classified.
         """
         self._check_ready(Role.SOURCE)
-        raw = await self._read_page(partition, cursor, limit)
+        with self._scrubbed() as scrubber:
+            raw = await self._read_page(partition, cursor, limit)
+            scrubber.check_ids([raw.next_cursor])
         records: list[MemoryRecord] = []
         defects: list[Defect] = []
         ignored = 0
@@ -250,7 +280,9 @@ class MemoryProvider(ABC, Generic[ConfigT]):
                     records.append(sanitise_record(record))
             except (*_UNREADABLE, RecordError) as error:
                 defects.append(self._defect(row, error))
-        return Page(records, raw.next_cursor, raw.total, ignored, defects)
+        for defect in defects:
+            scrubber.error(defect.error)
+        return Page(records, raw.next_cursor, bounded_count(raw.total), ignored, defects)
 
     def _defect(self, row: Any, error: Exception) -> Defect:
         if not isinstance(error, RecordError):
@@ -315,7 +347,8 @@ class MemoryProvider(ABC, Generic[ConfigT]):
                 halves the batch until it finds them.
         """
         self._check_ready(Role.TARGET)
-        receipts = await self._write(batch)
+        with self._scrubbed() as scrubber:
+            receipts = scrubber.receipts(await self._write(batch))
         if len(receipts) != len(batch):
             raise ProviderError(
                 f"{self.name} gave {len(receipts)} receipts for {len(batch)} documents: a bug of its",
@@ -364,6 +397,27 @@ class MemoryProvider(ABC, Generic[ConfigT]):
     async def _write(self, batch: Sequence[Document]) -> list[WriteReceipt]:
         """Send one batch; see `write`."""
         raise UnsupportedOperationError(f"{self.name} cannot be written to", provider=self.name)
+
+    def _secrets(self) -> Iterable[str]:
+        """Return the connection's secrets in clear: those of `config`, and others that come to be known."""
+        return secrets_of(self.config)
+
+    def _cleaner(self) -> Scrubber:
+        if self._scrubber is None:
+            self._scrubber = Scrubber(self._secrets())
+        return self._scrubber
+
+    @contextmanager
+    def _scrubbed(self) -> Iterator[Scrubber]:
+        """Let nothing out of the block that quotes a secret: errors are cleaned on their way."""
+        try:
+            yield self._cleaner()
+        except Exception as error:
+            self._scrubber = None  # the call may have come to know more secrets
+            cleaned = self._cleaner().error(error)
+            if cleaned is error:
+                raise
+            raise cleaned from None
 
     def _check_ready(self, role: Role) -> None:
         if self.role is not role and self.role is not Role.APP:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, ClassVar, Literal
+from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from memxfer.ids import DEFAULT_TEMPLATE
 
-__all__ = ["ConnectionConfig", "RemoteConfig", "RetrySettings", "Timeouts", "decision"]
+__all__ = [
+    "ConnectionConfig",
+    "RemoteConfig",
+    "RetrySettings",
+    "Timeouts",
+    "decision",
+    "is_this_machine",
+]
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A wrong value may be a key in the wrong place: errors name the field and never quote.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Timeouts(_Settings):
@@ -95,17 +105,58 @@ class ConnectionConfig(_Settings):
         return found
 
 
-def _no_trailing_slash(url: str) -> str:
-    if not re.match(r"https?://[^/\s]", url):
-        raise ValueError("must start with http:// or https:// and name a host")
-    return url.rstrip("/")
-
-
 class RemoteConfig(ConnectionConfig):
     """A backend across the network."""
 
+    takes_login: ClassVar[bool] = False
+    """Whether `base_url` may hold a login; not where `api_key` goes into the same header."""
+
     api_key: SecretStr = Field(description="the key, best as a reference: env:NAME or file:PATH")
-    base_url: Annotated[str, AfterValidator(_no_trailing_slash)] | None = Field(
-        None, description="address of the service; default: the vendor's"
-    )
+    base_url: str | None = Field(None, description="address of the service; default: the vendor's")
     timeouts: Timeouts = Field(Timeouts(), description="seconds for connect, read, write")
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_plain(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        if not re.match(r"https?://[^/\s]", url):
+            raise ValueError("must start with http:// or https:// and name a host")
+        if re.search(r"[?#\s]", url):
+            raise ValueError(
+                "must end before any ? or #: paths are put behind it. A key belongs into api_key"
+            )
+        parts = _address(url)
+        if "@" in parts.netloc and not cls.takes_login:
+            raise ValueError(
+                "must not hold a login (user:password@): it would be sent in place of the key; use api_key"
+            )
+        return url.rstrip("/")
+
+    @property
+    def sends_in_clear(self) -> bool:
+        """Whether the key travels unencrypted: `base_url` is `http://` and names another machine."""
+        parts = urlsplit(self.base_url or "")
+        return parts.scheme == "http" and not is_this_machine(parts.hostname or "")
+
+
+def _address(url: str) -> SplitResult:
+    """Return the parts of an address; the errors of the standard library would quote them."""
+    try:
+        parts = urlsplit(url)
+        is_whole = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_whole = False
+    if not is_whole:
+        raise ValueError("must name a host, and after a colon a port")
+    return parts
+
+
+def is_this_machine(host: str) -> bool:
+    """Tell whether a host name or address is a loopback one."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

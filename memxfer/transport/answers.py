@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -20,12 +19,16 @@ from memxfer.errors import (
     RecordError,
     UnavailableError,
 )
+from memxfer.waits import bounded_wait
 
 __all__ = ["error_for_status", "is_duplicate_text", "retry_after"]
 
 _EPOCH_FROM: Final = 1_000_000_000
 """Smaller resets are seconds to wait, larger ones a moment (in 2001 or later)."""
 _EPOCH_MS_FROM: Final = 100_000_000_000
+_NUMBER: Final = re.compile(r"\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*", re.ASCII)
+_LONGEST_HEADER: Final = 100
+_REASON: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 _QUOTA_REASONS = frozenset({"trial_limit_reached", "subscription_inactive", "insufficient_credits"})
 _SETUP = {
@@ -42,8 +45,8 @@ def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
     """Return the seconds that a refusal asks to wait, `None` if it does not say.
 
     Reads `Retry-After` as an integer, a decimal or an HTTP date, else `X-RateLimit-Reset` as seconds
-    to wait or as an epoch time (in seconds or milliseconds). Never negative; what cannot be read
-    counts as absent.
+    to wait or as an epoch time (in seconds or milliseconds). Bounded as `bounded_wait` says; what cannot
+    be read counts as absent. Never raises.
 
     Args:
         headers: Response headers, looked up without regard to case.
@@ -52,32 +55,28 @@ def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
     lowered = {name.lower(): value for name, value in headers.items()}
     asked = _seconds_or_date(lowered.get("retry-after", ""), now)
     if asked is not None:
-        return asked
+        return bounded_wait(asked)
     reset = _number(lowered.get("x-ratelimit-reset", ""))
     if reset is None or reset < _EPOCH_FROM:
-        return reset
+        return bounded_wait(reset)
     moment = reset / 1000 if reset >= _EPOCH_MS_FROM else reset
-    return max(moment - now.timestamp(), 0.0)
+    return bounded_wait(moment - now.timestamp())
 
 
 def _seconds_or_date(text: str, now: datetime) -> float | None:
     seconds = _number(text)
-    if seconds is not None:
+    if seconds is not None or len(text) > _LONGEST_HEADER:
         return seconds
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return (aware - now).total_seconds()
+    except (ValueError, TypeError, OverflowError, IndexError):  # the parser lets all of them through
         return None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max((aware - now).total_seconds(), 0.0)
 
 
 def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return max(value, 0.0) if math.isfinite(value) else None
+    return float(text) if len(text) <= _LONGEST_HEADER and _NUMBER.fullmatch(text) else None
 
 
 def error_for_status(
@@ -111,7 +110,7 @@ def error_for_status(
         now: The time of day, aware; for `Retry-After`.
         headers: Response headers.
         text: What the backend said, already redacted; ends up in the error's text.
-        reason: The backend's machine-readable reason, where it gives one.
+        reason: The backend's machine-readable reason, where it gives one; counts only if it is one word.
         provider: Name of the provider.
         operation: What was being done.
         correlation_id: The backend's id of the request.
@@ -126,6 +125,7 @@ def error_for_status(
         "status": status,
         "correlation_id": correlation_id,
     }
+    reason = reason if reason and _REASON.fullmatch(reason) else None
     said = f": {text}" if text else ""
     name = provider or "the backend"
     refusal = _refusal(status, reason, name, said, details)

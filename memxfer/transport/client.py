@@ -3,7 +3,7 @@
 Plain `httpx` collapses beyond some eight connections per client (653 us of CPU a request at 8, 15 ms
 at 128; `aiohttp` 69 and 91). Three habits of the pair are undone here, each pinned by a test on a
 socket: `aiohttp` re-sends idempotent requests by itself, it has no time-out for writing, and a lost
-answer is reported as a connection that was never made.
+answer is reported as a connection that was never made. Answers are bounded, see `bounds`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from httpx_aiohttp import AiohttpTransport
 
 from memxfer.errors import ProviderError
 from memxfer.spi.settings import Timeouts
+from memxfer.transport.bounds import ACCEPTED, bounded
 from memxfer.transport.failures import FAILURES, classify
 from memxfer.transport.proxies import proxy_from_environment
 
-__all__ = ["AnswerLostError", "Observer", "exchange", "open_client"]
+__all__ = ["AnswerLostError", "Observer", "exchange", "open_client", "open_transport"]
 
 Observer = Callable[[httpx.Response | Exception], None]
 """Told of every answer, before its body is read, and of every failure, in the task that asked."""
@@ -58,11 +59,12 @@ def open_client(
 ) -> httpx.AsyncClient:
     """Return a client for one backend. Opens nothing yet; close it with `aclose`.
 
-    It sends every request once, follows no redirect, keeps no cookie and reads no `.netrc`. Failures
-    are `httpx` errors; `classify` tells what they mean.
+    It sends every request once, follows no redirect, keeps no cookie and reads no `.netrc`. An answer
+    has at most `MOST_BYTES`, on the wire and unpacked, and must come at a reasonable pace. Failures are
+    `httpx` errors; `classify` tells what they mean.
 
     Args:
-        base_url: Address of the service.
+        base_url: Address of the service; a login in it becomes a header, and is nowhere else.
         timeouts: Seconds for connecting (waiting for a free connection included), for reading
             between two pieces of an answer, and for sending.
         connections: Most connections at a time; further requests wait for one.
@@ -73,21 +75,33 @@ def open_client(
     Raises:
         ConfigError: The environment names a proxy of an unsupported kind.
     """
-    address = proxy_from_environment(base_url) if proxy == "environment" else proxy
-    transport = _Transport(
-        is_tls=base_url.startswith("https:"), proxy=address, connections=connections, timeouts=timeouts
-    )
+    transport = open_transport(base_url, timeouts=timeouts, connections=connections, proxy=proxy)
     transport.observe = observe
+    address = httpx.URL(base_url)
     return _Client(
         transport,
-        base_url=base_url,
-        headers={"User-Agent": "memxfer", **(headers or {})},
+        base_url=address.copy_with(userinfo=b""),
+        headers={"User-Agent": "memxfer", **_login(address), **(headers or {})},
         timeout=httpx.Timeout(
             connect=timeouts.connect, read=timeouts.read, write=timeouts.write, pool=timeouts.connect
         ),
         follow_redirects=False,
         trust_env=False,
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+    )
+
+
+def open_transport(
+    base_url: str,
+    *,
+    timeouts: Timeouts,
+    connections: int,
+    proxy: str | Literal["environment"] | None = "environment",
+) -> _Transport:
+    """Return what `open_client` sends through; see there."""
+    address = proxy_from_environment(base_url) if proxy == "environment" else proxy
+    return _Transport(
+        is_tls=base_url.startswith("https:"), proxy=address, connections=connections, timeouts=timeouts
     )
 
 
@@ -134,7 +148,7 @@ def _classified(
     operation: str,
     correlation_id: str | None,
 ) -> ProviderError:
-    where = str(client.base_url.copy_with(userinfo=b"")).rstrip("/")
+    where = str(client.base_url).rstrip("/")
     return classify(
         error,
         is_write=is_write,
@@ -192,6 +206,7 @@ class _Transport(AiohttpTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send once; raise `httpx.TransportError` and nothing else of the network's."""
+        request.headers["Accept-Encoding"] = ACCEPTED  # whatever a vendor's client would take
         try:
             response = await self._send(request)
         except FAILURES as error:
@@ -205,15 +220,16 @@ class _Transport(AiohttpTransport):
     async def _send(self, request: httpx.Request) -> httpx.Response:
         try:
             async with asyncio.timeout(self._patience(request)):
-                return await super().handle_async_request(_in_pieces(request))
+                response = await super().handle_async_request(_in_pieces(request))
         except httpx.ConnectTimeout as error:
             if isinstance(error.__cause__, AnswerLostError):
                 raise httpx.ReadError(str(error), request=request) from error.__cause__
             raise
         except TimeoutError as error:
-            raise httpx.WriteTimeout("the request was not taken in time", request=request) from error
+            raise httpx.WriteTimeout("no answer began in time", request=request) from error
         except aiohttp.ClientResponseError as error:  # httpx-aiohttp lets it through as it is
             raise httpx.RemoteProtocolError("the answer is not HTTP", request=request) from error
+        return bounded(response, seconds=self._timeouts.read)
 
     def _patience(self, request: httpx.Request) -> float:
         """Return the seconds until the head of an answer: the one bound on a peer that does not read."""
@@ -268,10 +284,13 @@ async def _send_once(
 def _proxy(address: str) -> httpx.Proxy:
     """Return the proxy with its login as a header: `aiohttp` turns `Authorization` into the proxy's own."""
     url = httpx.URL(address)
+    return httpx.Proxy(url.copy_with(userinfo=b""), headers=_login(url))
+
+
+def _login(url: httpx.URL) -> dict[str, str]:
     if not url.userinfo:
-        return httpx.Proxy(url)
-    login = aiohttp.encode_basic_auth(url.username, url.password)
-    return httpx.Proxy(url.copy_with(userinfo=b""), headers={"Authorization": login})
+        return {}
+    return {"Authorization": aiohttp.encode_basic_auth(url.username, url.password)}
 
 
 @lru_cache(maxsize=1)

@@ -14,7 +14,8 @@ from typing import Any
 import aiohttp
 import httpx
 
-from memxfer.errors import AmbiguousError, ProviderError, UnavailableError
+from memxfer.errors import AmbiguousError, FatalError, ProviderError, UnavailableError
+from memxfer.transport.bounds import MOST_BYTES, AnswerTooLargeError
 
 __all__ = ["FAILURES", "classify", "was_sent"]
 
@@ -79,8 +80,9 @@ def classify(
         correlation_id: The id sent with the request.
 
     Returns:
-        `UnavailableError` where nothing was sent, and for every read; else `AmbiguousError`. Raise
-        it `from error`. Its text names the kind of failure only, never what was sent.
+        `UnavailableError` where nothing was sent, and for every read whose answer may come next time;
+        `FatalError` for one that is too large, as it will be again; else `AmbiguousError`. Raise it
+        `from error`. Its text names the kind of failure only, never what was sent.
     """
     sent = was_sent(error)
     place = f" at {where}" if where else ""
@@ -92,6 +94,12 @@ def classify(
     if is_write:
         message = f"{name} may or may not have done it: {_kind(error)}"
         return AmbiguousError(message, code="no_answer", **details)
+    if any(isinstance(link, AnswerTooLargeError) for link in _chain(error)):
+        message = (
+            f"{name}{place} answered with over {MOST_BYTES // 1024**2} MiB, more than memxfer takes; set a "
+            "smaller page_size, or check base_url"
+        )
+        return FatalError(message, code="answer_too_large", **details)
     return UnavailableError(f"{name}{place} did not answer: {_kind(error)}", code="no_answer", **details)
 
 
@@ -105,6 +113,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 _KINDS: tuple[tuple[type[BaseException], str], ...] = (
+    (AnswerTooLargeError, "its answer was too large to be read"),
     (aiohttp.ClientConnectorDNSError, "its name does not resolve"),
     (aiohttp.ClientConnectorCertificateError, "its certificate is not trusted"),
     (aiohttp.ClientConnectorSSLError, "TLS failed"),
@@ -116,7 +125,7 @@ _KINDS: tuple[tuple[type[BaseException], str], ...] = (
     (aiohttp.ClientConnectorError, "no connection"),
     (aiohttp.SocketTimeoutError, "no answer in time"),
     (httpx.ReadTimeout, "no answer in time"),
-    (httpx.WriteTimeout, "it did not take the request in time"),
+    (httpx.WriteTimeout, "it did not take the request and begin to answer in time"),
     (aiohttp.ClientPayloadError, "the answer was cut off"),
     (ConnectionResetError, "the connection was reset"),
     (aiohttp.ServerDisconnectedError, "the connection was closed without an answer"),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed lacks it
 
 from memxfer.errors import ConfigError
+from memxfer.spi.settings import is_this_machine
 
 __all__ = ["proxy_from_environment"]
 
@@ -21,7 +21,7 @@ def proxy_from_environment(base_url: str) -> str | None:
         ConfigError: The proxy is not an `http://` one; the client speaks no SOCKS.
     """
     parts = urlsplit(base_url)
-    if _is_this_machine(parts.hostname or ""):
+    if is_this_machine(parts.hostname or ""):
         return None
     proxies = getproxies_environment()
     if proxy_bypass_environment(parts.netloc.rpartition("@")[2], proxies):
@@ -36,12 +36,3 @@ def proxy_from_environment(base_url: str) -> str | None:
             f"proxies are supported. Set NO_PROXY={parts.hostname} to go without"
         )
     return proxy
-
-
-def _is_this_machine(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

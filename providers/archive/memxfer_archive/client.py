@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from memxfer.archive import (
     START,
@@ -20,8 +20,11 @@ from memxfer.archive import (
     PartStream,
     Place,
 )
+from memxfer.spi import FatalError
 
 __all__ = ["GroupWriter", "PageReader", "Row", "tool_name"]
+
+T = TypeVar("T")
 
 _PAGE_BYTES = 8 * 1024 * 1024
 
@@ -94,6 +97,7 @@ class GroupWriter:
     """Writes of many callers, put to disk together: those that wait while the disk is busy share one sync.
 
     The archive is opened by the first call that needs it, since looking for a crash's traces reads files.
+    After a full disk or the like it is opened anew, which finds out what is durable.
     """
 
     def __init__(self, path: Path, now: Callable[[], datetime]) -> None:
@@ -102,6 +106,7 @@ class GroupWriter:
         self._lock = asyncio.Lock()
         self._writer: ArchiveWriter | None = None
         self._group: _Group | None = None
+        self._origin: Origin | None = None
 
     async def append(self, lines: Sequence[tuple[str, bytes]]) -> list[Appended]:
         """Store lines durably; see `ArchiveWriter.append`."""
@@ -122,27 +127,28 @@ class GroupWriter:
             return await asyncio.to_thread(self._append, group.lines)
 
     def _append(self, lines: Sequence[tuple[str, bytes]]) -> list[Appended]:
-        return self._opened().append(lines)
+        return self._do(lambda writer: writer.append(lines))
 
     async def begin(self, origin: Origin) -> None:
         """Say where the next lines come from."""
         async with self._lock:
-            await asyncio.to_thread(lambda: self._opened().begin(origin))
+            self._origin = origin
+            await asyncio.to_thread(self._do, lambda writer: writer.begin(origin))
 
     async def find(self, keys: Sequence[str]) -> set[str]:
         """Return those keys the archive holds."""
         async with self._lock:
-            return await asyncio.to_thread(lambda: self._opened().find(keys))
+            return await asyncio.to_thread(self._do, lambda writer: writer.find(keys))
 
     async def delete(self, keys: Sequence[str]) -> int:
         """Take keys out; return how many were there."""
         async with self._lock:
-            return await asyncio.to_thread(lambda: self._opened().delete(keys))
+            return await asyncio.to_thread(self._do, lambda writer: writer.delete(keys))
 
     async def finish(self) -> None:
         """Complete the archive."""
         async with self._lock:
-            await asyncio.to_thread(lambda: self._opened().finish())
+            await asyncio.to_thread(self._do, lambda writer: writer.finish())
 
     async def close(self) -> None:
         """Release the files, once what is under way has ended. Idempotent."""
@@ -151,7 +157,14 @@ class GroupWriter:
             if writer:
                 await asyncio.to_thread(writer.close)
 
-    def _opened(self) -> ArchiveWriter:
+    def _do(self, work: Callable[[ArchiveWriter], T]) -> T:
         if self._writer is None:
             self._writer = ArchiveWriter(self._path, now=self._now, tool=tool_name())
-        return self._writer
+            if self._origin:
+                self._writer.begin(self._origin)
+        try:
+            return work(self._writer)
+        except FatalError:
+            writer, self._writer = self._writer, None
+            writer.close()
+            raise

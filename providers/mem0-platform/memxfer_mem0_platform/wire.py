@@ -1,8 +1,8 @@
 """What passed over the wire during one call of the vendor's client, and what a failure means by it.
 
 The client's exceptions do not tell a lost answer from a request that never left, and lose a decimal
-`Retry-After` (mem0ai 2.2.1). It sends through an `httpx.Client` of ours, so the exchange itself decides;
-its exceptions are read only where nothing was sent.
+`Retry-After` (mem0ai 2.2.1). It sends through an `httpx.Client` of ours over the shared transport, so the
+exchange itself decides; its exceptions are read only where nothing was sent.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from memxfer.spi import (
     Timeouts,
     UnavailableError,
 )
-from memxfer.transport import classify, error_for_status, proxy_from_environment, redact
+from memxfer.transport import BlockingTransport, classify, error_for_status, redact
 
 __all__ = ["NAME", "Exchange", "WatchedClient", "meaning_of"]
 
@@ -49,17 +49,12 @@ class WatchedClient(httpx.Client):
     """A client that notes each exchange for the thread that asked; sends once, follows no redirect."""
 
     def __init__(self, base_url: str, *, timeouts: Timeouts, connections: int) -> None:
-        proxy = proxy_from_environment(base_url)
-        speaks_tls = any((address or "").startswith("https:") for address in (base_url, proxy))
         super().__init__(
+            transport=BlockingTransport(base_url, timeouts=timeouts, connections=connections),
             base_url=base_url,
             timeout=httpx.Timeout(
                 connect=timeouts.connect, read=timeouts.read, write=timeouts.write, pool=timeouts.connect
             ),
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-            proxy=proxy,
-            # a context takes 30 ms to build, and is asked for nothing where nobody speaks TLS
-            verify=httpx.create_ssl_context(trust_env=True) if speaks_tls else False,
             trust_env=False,
             headers={"User-Agent": "memxfer"},
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import ClassVar, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
@@ -17,6 +17,8 @@ NAME = "mem0-server"
 
 class Mem0ServerConfig(RemoteConfig):
     """One self-hosted Mem0 server; `base_url` has no default, and the key is best the admin's."""
+
+    takes_login: ClassVar[bool] = True
 
     namespace: str | None = Field(
         None, min_length=1, description="stable name of the server in document keys; default: its address"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -30,6 +30,7 @@ from memxfer.spi import (
     WriteReceipt,
     canonical_json,
     sanitise_record,
+    secrets_of,
     stable_uuid,
 )
 from memxfer_mem0.abilities import capabilities_of
@@ -105,15 +106,23 @@ class Mem0OssProvider(MemoryProvider[Mem0OssConfig]):
         return await worker.run(client.info, role)
 
     async def _open(self, role: Role) -> None:
-        application = load_application(self.config)
+        self._application = application = load_application(self.config)
         worker = Worker.acquire(_place(application))
         try:
             client = await worker.run(self._build, application, role)
         except BaseException:
             worker.release()
             raise
-        self._application, self._worker, self._client, self._opened = application, worker, client, role
+        self._worker, self._client, self._opened = worker, client, role
         self._namespace = self.config.namespace or client.vectors.place.namespace
+
+    def _secrets(self) -> Iterable[str]:
+        """Return those of the app's dict too: its store, its embedder."""
+        application = self._application
+        return [
+            *super()._secrets(),
+            *(secrets_of([application.store, application.embedder]) if application else ()),
+        ]
 
     def _build(self, application: Application, role: Role) -> Mem0Client:
         return Mem0Client(

@@ -1,10 +1,13 @@
 """A job's residue on its way: only files of a residue, private, and never where they do not belong."""
 
 import errno
+import gzip
 import io
 import os
 import stat
 import tarfile
+import tracemalloc
+from types import SimpleNamespace
 
 import pytest
 
@@ -142,6 +145,85 @@ def _packed(tmp_path, files, *, link=""):
             info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
             file.addfile(info)
     return path
+
+
+# -- hostile files --------------------------------------------------------------------------------
+
+
+def _tar(tmp_path, *pieces):
+    path = tmp_path / "x.tar.gz"
+    with gzip.open(path, "wb", 1) as file:
+        for piece in pieces:
+            file.write(piece)
+    return path
+
+
+def _header(name, kind, size):
+    info = tarfile.TarInfo(name)
+    info.type, info.size = kind, size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+def _sparse_map(count):
+    body = b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n"
+    head = _header("j1/x", tarfile.XHDTYPE, len(body)) + body.ljust(512, b"\0")
+    entries = b"%d\n" % count + b"1\n" * (2 * count)
+    return head + _header("j1/plan.json", tarfile.REGTYPE, 2**30) + entries
+
+
+HOSTILE = {
+    "a long name": _header("././@LongLink", tarfile.GNUTYPE_LONGNAME, 2**27) + bytes(2**27),
+    "a long link": _header("././@LongLink", tarfile.GNUTYPE_LONGLINK, 2**27) + bytes(2**27),
+    "extended headers": _header("j1/x", tarfile.XHDTYPE, 2**27) + bytes(2**27),
+    "headers for all": _header("j1/x", tarfile.XGLTYPE, 2**27) + bytes(2**27),
+    "headers without end": _header("j1/x", tarfile.XGLTYPE, 0) * 100_000,
+    "a map of holes": _sparse_map(10**6),
+    "an old map of holes": _header("j1/plan.json", tarfile.GNUTYPE_SPARSE, 2**20),
+    "a size below zero": _header("j1/plan.json", tarfile.REGTYPE, -1024) + bytes(2**20),
+    "a length below zero": _header("j1/x", tarfile.XHDTYPE, -1024) + bytes(2**20),
+    "a number of many digits": _header("j1/x", tarfile.XHDTYPE, 20_480)
+    + b"9" * 20_000
+    + b" size=1\n".ljust(480, b"\0"),
+    "one file twice": _header("j1/plan.json", tarfile.REGTYPE, 0) * 2,
+    "a device": _header("j1/plan.json", tarfile.CHRTYPE, 0),
+}
+
+
+@pytest.mark.parametrize("pieces", HOSTILE.values(), ids=HOSTILE)
+def test_headers_that_would_fill_the_memory_or_never_end_are_refused(tmp_path, pieces):
+    file = _tar(tmp_path, pieces)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ConfigError, match="not an exported job") as caught:
+            StateFolder(tmp_path / "elsewhere").import_(file)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * 2**20
+    assert len(str(caught.value)) < len(str(file)) + 400
+    assert not (tmp_path / "elsewhere" / "jobs").exists()
+
+
+def test_a_job_that_unpacks_to_more_than_there_is_room_for_is_refused_before_it_is_unpacked(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("memxfer.ledger.travel.shutil.disk_usage", lambda _: SimpleNamespace(free=2**20))
+    file = _packed(tmp_path, {"plan.json": b"{}", "ledger.sqlite": bytes(2**20)})
+    with pytest.raises(ConfigError, match=r"no room.*1 MB are free"):
+        StateFolder(tmp_path / "elsewhere").import_(file)
+    assert not (tmp_path / "elsewhere" / "jobs").exists()
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_is_not_waited_for(tmp_path, put):
+    put(tmp_path / "x.tar.gz")
+    with pytest.raises(ConfigError, match="no plain file"):
+        StateFolder(tmp_path / "elsewhere").import_(tmp_path / "x.tar.gz")
+
+
+def test_a_file_that_is_not_there_is_said_to_be(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        StateFolder(tmp_path / "elsewhere").import_(tmp_path / "x.tar.gz")
 
 
 # -- room -----------------------------------------------------------------------------------------

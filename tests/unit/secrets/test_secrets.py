@@ -18,11 +18,23 @@ def test_a_variable_that_is_not_set_is_named(monkeypatch, value):
         resolve("env:MX_KEY")
 
 
-@pytest.mark.parametrize("pasted", ["sk-secret", "", "a b", "x=y", "ä"])
+@pytest.mark.parametrize("pasted", ["sk-secret", "", "a b", "x=y", "ä", "sk_live_4242", "Qx81Zt"])
 def test_a_key_pasted_behind_env_is_not_quoted(pasted):
     with pytest.raises(SecretError) as caught:
         resolve(f"env:{pasted}")
     assert pasted == "" or pasted not in str(caught.value).removeprefix("env: takes the name of an")
+
+
+def test_a_key_pasted_behind_file_is_not_quoted():
+    with pytest.raises(SecretError) as caught:
+        resolve("file:sk_live_4242")
+    assert "4242" not in f"{caught.value} {caught.value.__cause__}"
+
+
+def test_a_file_too_large_for_a_key_is_refused_unread(tmp_path):
+    (tmp_path / "key").write_bytes(b"x" * 100_000)
+    with pytest.raises(SecretError, match="no key"):
+        resolve(f"file:{tmp_path / 'key'}")
 
 
 def test_a_file_gives_its_text_without_the_last_newline(tmp_path):

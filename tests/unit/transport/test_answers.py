@@ -9,6 +9,7 @@ from memxfer.errors import (
     AuthError,
     BatchRefusedError,
     FatalError,
+    NotReadyError,
     QuotaExceededError,
     RateLimitedError,
     RecordError,
@@ -18,6 +19,7 @@ from memxfer.transport import error_for_status, redact, retry_after
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 EPOCH = int(NOW.timestamp())
+DAY = 86_400.0
 
 
 @pytest.mark.parametrize(
@@ -36,6 +38,18 @@ EPOCH = int(NOW.timestamp())
         ({"Retry-After": "nan"}, None),
         ({"Retry-After": "inf"}, None),
         ({"Retry-After": "Fri, 99 Nov 2026 12:00:30 GMT"}, None),
+        ({"Retry-After": "Fri, 20 Nov 2026 12:00:30 +9999999999999999"}, None),
+        ({"Retry-After": "Fri, 20 Nov 2026 12:00:30 +9900"}, None),
+        ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 -2359"}, DAY),
+        ({"Retry-After": "1_0"}, None),
+        ({"Retry-After": "\u0663"}, None),
+        ({"Retry-After": "0x10"}, None),
+        ({"Retry-After": "1e308"}, DAY),
+        ({"Retry-After": "1e3000"}, DAY),
+        ({"Retry-After": "9" * 5000}, None),
+        ({"Retry-After": "259200"}, DAY),
+        ({"X-RateLimit-Reset": "1e308"}, DAY),
+        ({"X-RateLimit-Reset": str(EPOCH + 999_999)}, DAY),
         ({"X-RateLimit-Reset": "12"}, 12.0),
         ({"X-RateLimit-Reset": str(EPOCH + 9)}, 9.0),
         ({"X-RateLimit-Reset": str((EPOCH + 9) * 1000)}, 9.0),
@@ -52,7 +66,16 @@ def test_the_wait_is_read_in_every_form(headers, seconds):
 @given(st.text(), st.text())
 def test_no_header_value_breaks_the_reading(first, second):
     wait = retry_after({"Retry-After": first, "X-RateLimit-Reset": second}, now=NOW)
-    assert wait is None or wait >= 0
+    assert wait is None or 0 <= wait <= DAY
+
+
+@pytest.mark.parametrize("kind", [RateLimitedError, NotReadyError])
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [(7, 7.0), (-1, 0.0), (10**400, DAY), (float("inf"), DAY), (1e308, DAY), (float("nan"), None)],
+)
+def test_whatever_a_body_asks_to_wait_the_error_says_at_most_a_day(kind, asked, seconds):
+    assert kind("later", retry_after=asked).retry_after == seconds
 
 
 @pytest.mark.parametrize(
@@ -143,3 +166,9 @@ def test_no_foreign_word_survives(text):
     assert "zanzibar" not in redact(marked).lower()
     assert "4711" not in redact(marked)
     assert len(redact(marked)) <= 200
+
+
+@pytest.mark.parametrize("reason", ["Bearer sk-1", "<html>", "a\x1b[2J", "x" * 65])
+def test_a_reason_that_is_no_word_is_not_told(reason):
+    error = error_for_status(402, is_write=True, now=NOW, reason=reason)
+    assert (error.code, "(402)" in str(error)) == ("quota", True)

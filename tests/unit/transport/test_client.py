@@ -103,6 +103,18 @@ async def test_the_observer_sees_answers_and_failures(serving):
     assert [type(item) for item in seen] == [httpx.Response, httpx.ReadError]
 
 
+async def test_a_login_in_the_address_becomes_a_header_and_is_nowhere_else(serving):
+    about = {"is_write": False, "provider": "p", "operation": "o"}
+    async with serving(answer_ok) as server:
+        address = server.url.replace("http://", "http://ann:pa%40ss@")
+        async with open_client(address, timeouts=TIMEOUTS) as client:
+            await client.get("/x")
+            await exchange(client, "GET", "/x", **about)
+            assert "ann" not in str(client.base_url)
+        login = b"authorization: basic " + base64.b64encode(b"ann:pa@ss").lower()
+    assert [login in head.lower() for head, _ in server.requests] == [True, True]
+
+
 async def test_a_proxy_is_used_when_it_is_named_and_gets_its_login(serving):
     async with serving(answer_ok) as proxy:
         address = f"http://user:pa%40ss@127.0.0.1:{proxy.port}"

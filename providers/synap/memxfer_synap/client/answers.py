@@ -166,7 +166,7 @@ def refusal(answer: Answer, *, is_write: bool, now: datetime) -> ProviderError:
 
 def _not_ready(answer: Answer, fields: Mapping[str, Any], now: datetime) -> NotReadyError:
     hint = fields.get("retry_after_seconds")
-    wait = float(hint) if isinstance(hint, int | float) else retry_after(answer.headers, now=now)
+    wait = hint if isinstance(hint, int | float) else retry_after(answer.headers, now=now)
     return NotReadyError(
         "this Synap instance is still being built (new ones take 15 to 20 minutes)",
         retry_after=wait,

@@ -114,4 +114,4 @@ def _status_in(error: Exception) -> int | None:
 
 def _seconds(error: Exception) -> float | None:
     value = getattr(error, "retry_after_seconds", None)
-    return float(value) if isinstance(value, int | float) else None
+    return value if isinstance(value, int | float) else None

@@ -1,0 +1,23 @@
+"""How long a backend asks to wait, whatever it says."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+__all__ = ["bounded_wait"]
+
+_LONGEST: Final = 86_400.0
+
+
+def bounded_wait(asked: object) -> float | None:
+    """Return the seconds that a backend asks to wait, from whatever it said in a body or a header.
+
+    Never negative and never more than a day: a longer wait is asked for again when the day is over.
+    `None` where it is no number, or none that means anything. Never raises.
+    """
+    if isinstance(asked, bool) or not isinstance(asked, int | float):
+        return None
+    if isinstance(asked, float) and math.isnan(asked):
+        return None
+    return float(min(max(asked, 0), _LONGEST))  # compared first: an int may be too large for a float

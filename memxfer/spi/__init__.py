@@ -75,6 +75,7 @@ from memxfer.spi.reading import Defect, Page, Partition, RawPage
 from memxfer.spi.runtime import (
     ContextPackage,
     Hit,
+    SupportsCreate,
     SupportsPackage,
     SupportsScopedList,
     SupportsSearch,
@@ -162,6 +163,7 @@ __all__ = [
     "StoreIdentity",
     "SupportsContainers",
     "SupportsCount",
+    "SupportsCreate",
     "SupportsDelete",
     "SupportsGet",
     "SupportsGroups",

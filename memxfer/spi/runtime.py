@@ -8,10 +8,12 @@ from typing import Protocol, runtime_checkable
 
 from memxfer.models import MemoryRecord, Scope
 from memxfer.spi.reading import Page
+from memxfer.spi.writing import Document, WriteReceipt
 
 __all__ = [
     "ContextPackage",
     "Hit",
+    "SupportsCreate",
     "SupportsPackage",
     "SupportsScopedList",
     "SupportsSearch",
@@ -47,6 +49,32 @@ class ContextPackage:
     memories: tuple[MemoryRecord, ...] = ()
     is_cut: bool = False
     correlation_id: str | None = None
+
+
+@runtime_checkable
+class SupportsCreate(Protocol):
+    """The backend has a call of its own for a single document said just now, apart from its bulk path.
+
+    An app's documents that go alone are handed to `create`; everything else, and every document of a
+    provider without it, goes through `write`.
+    """
+
+    async def create(self, document: Document) -> WriteReceipt:
+        """Send one document.
+
+        The contract is that of `MemoryProvider.write` for a batch of one: the same keys, the same
+        outcomes, and idempotent wherever `write` is.
+
+        Returns:
+            Its receipt. Whatever happened after bytes were sent, short of a clear refusal, is a
+            receipt: `UNKNOWN` where it cannot be told.
+
+        Raises:
+            RateLimitedError, UnavailableError: Certainly nothing was stored; send it again later.
+            AuthError, QuotaExceededError: Certainly nothing was stored; somebody has to act.
+            RecordError: Certainly nothing was stored, and this document never can be.
+        """
+        ...
 
 
 @runtime_checkable

@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 import uuid
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -62,6 +63,7 @@ class SynapEmulator(Emulator[SynapSettings]):
         self.store = SynapStore(state_path, new_id=new_id)
         self.conversations = Conversations(self.store)
         self._account = AccountRoutes(self)
+        self.ingest_calls = Counter[str]()
         super().__init__(settings, clock=clock, sleep=sleep)
 
     def apply(self, settings: SynapSettings) -> None:
@@ -173,12 +175,17 @@ class SynapEmulator(Emulator[SynapSettings]):
         return {"total": self.store.distinct()[0], "offset": offset, "limit": limit, "documents": page}
 
     def summary(self) -> Mapping[str, Any]:
-        """Return counts; `memories` includes those that have not appeared yet."""
-        return {**self.store.counts(), "telemetry_events": self._account.telemetry_events}
+        """Return counts; `memories` includes those that have not appeared yet.
+
+        `create_calls` and `batch_calls` are requests since the start or the last reset, refused ones too.
+        """
+        calls = {name: self.ingest_calls[name] for name in ("create_calls", "batch_calls")}
+        return {**self.store.counts(), **calls, "telemetry_events": self._account.telemetry_events}
 
     def clear(self) -> None:
         """Delete everything stored; all ids given out become unknown."""
         self.store.clear()
+        self.ingest_calls.clear()
         self._account.telemetry_events = 0
 
     def banner(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -43,9 +44,11 @@ from memxfer_synap.memories import (
     checked_text,
     hits_of,
     is_memory_id,
+    merged,
     package_of,
     query_of,
     record_of,
+    wider_of,
 )
 from memxfer_synap.transcripts import LANE, join_parts, sent_transcript
 
@@ -62,7 +65,10 @@ class SynapProvider(MemoryProvider[SynapConfig]):
     name: ClassVar[str] = "synap"
     summary: ClassVar[str] = "Synap (Maximem): documents in, extracted memories out; target only"
     config_model = SynapConfig
-    claim_settings: ClassVar[Mapping[str, str]] = {"writing.client_key": "duplicate_policy"}
+    claim_settings: ClassVar[Mapping[str, str]] = {
+        "writing.client_key": "duplicate_policy",
+        "read_time.levels": "fetch_levels",
+    }
 
     _client: SynapClient | None = None
     _whoami: WhoAmI | None = None
@@ -280,8 +286,10 @@ class SynapProvider(MemoryProvider[SynapConfig]):
         """Return the memories of a scope that fit best, best first, by Synap's own ranking.
 
         A ranked context fetch (SDK 0.6.9, `response_shape="ranked"`) of the level that the scope's memories
-        are written to; quotes from documents, which it mixes in, are left out. A blank query finds nothing:
-        Synap would answer it with a profile.
+        are written to, and of those above it: user, customer, client. The vendor's pages and its SDK
+        disagree whether Synap puts them together by itself, so each is asked, unless `fetch_levels` or a
+        probe says `merged`. Quotes from documents, which Synap mixes in, are left out. A blank query finds
+        nothing: Synap would answer it with a profile.
 
         Args:
             query: What to look for.
@@ -349,16 +357,58 @@ class SynapProvider(MemoryProvider[SynapConfig]):
         self._check_ready(Role.TARGET)
         return query_of(text, scope=scope, limit=limit, config=self.config, is_b2c=self._is_b2c)
 
+    async def search_level(self, query: str, *, scope: Scope, limit: int) -> list[Hit]:
+        """Return what one fetch at the level of `scope` gives; `search` without the levels above.
+
+        Raises:
+            ValueError, UnavailableError, TransientError, FatalError: As `search`.
+        """
+        asked = self._asked(query, scope, limit)
+        answer = await self._connected().fetch(asked)
+        hits = hits_of(answer, asked)
+        check_whole(answer, is_empty=not hits)
+        return hits
+
+    def levels_of(self, owner: str) -> tuple[Scope, Scope] | None:
+        """Return a user and a customer of a probe's own; on B2C, what is above a user is everybody's."""
+        if self._is_b2c:
+            return None
+        customer = Scope(tenant=f"{owner}-tenant")
+        return Scope(user=owner, tenant=customer.tenant), customer
+
     async def _fetch(self, asked: ContextQuery) -> ContextAnswer:
-        client = self._connected()
+        """Ask the level that is meant, and those above it side by side."""
         if asked.limit < 1 or not asked.text.strip():
             return ContextAnswer(())
-        return await client.fetch(asked)
+        is_merged = self.capabilities().read_time.levels == "merged"
+        wider = [] if is_merged else wider_of(asked)
+        if not wider:
+            return await self._connected().fetch(asked)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._answered(one)) for one in (asked, *wider)]
+        own, *others = [task.result() for task in tasks]
+        if isinstance(own, ProviderError):
+            raise own
+        levels = zip((one.level for one in wider), map(_whatever, others), strict=True)
+        return merged([(asked.level, own), *levels])
+
+    async def _answered(self, asked: ContextQuery) -> ContextAnswer | ProviderError:
+        try:
+            return await self._connected().fetch(asked)
+        except ProviderError as error:
+            return error
 
     def _connected(self) -> SynapClient:
         if self._client is None:
             raise ProviderError("synap is not connected; call connect first", provider=self.name)
         return self._client
+
+
+def _whatever(answer: ContextAnswer | ProviderError) -> ContextAnswer:
+    """Return an answer; a level that could not be asked makes the whole an answer that lacks something."""
+    if isinstance(answer, ProviderError):
+        return ContextAnswer((), degraded=f"a wider level was not read: {type(answer).__name__}")
+    return answer
 
 
 def _collision() -> WriteReceipt:

@@ -174,6 +174,7 @@ class FoundMemory:
         metadata: The document's; a get has none.
         times: `said_at`, `extracted_at`, `created_at`, `updated_at`, `valid_until`, as they were written.
         others: Every other field.
+        level: The widest level whose fetch gave it; empty before levels are put together.
     """
 
     memory_id: str
@@ -184,6 +185,7 @@ class FoundMemory:
     metadata: dict[str, Any] = field(default_factory=dict)
     times: dict[str, str] = field(default_factory=dict)
     others: dict[str, Any] = field(default_factory=dict)
+    level: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,6 +146,11 @@ class SynapEmulator(Emulator[SynapSettings]):
         """Return the memories of exactly this owner that have appeared, oldest document first."""
         return self.visible(self.store.owned(instance, owner))
 
+    def readable_at(self, instance: str, owner: Owner) -> list[Memory]:
+        """Return the memories that a fetch at an owner's level reads, by the setting `fetch_levels`."""
+        wider = owner.wider() if self.settings.fetch_levels == "merged" else ()
+        return [one for level in (owner, *wider) for one in self.memories_of(instance, level)]
+
     def visible(self, documents: Iterable[StoredDocument]) -> list[Memory]:
         """Return the memories of those documents whose processing is done."""
         processing = self.processing()

@@ -196,11 +196,18 @@ class Limits(_Model):
 
 
 class ReadTime(_Model):
-    """What apps can ask of the backend at run time."""
+    """What apps can ask of the backend at run time.
+
+    Attributes:
+        levels: Which memories a question about a user reads, where the backend keeps some at wider levels
+            (a customer's, everybody's): `merged`, those of the wider levels too; `isolated`, the user's
+            alone; `unknown`; `none`, where there is one level.
+    """
 
     search: bool = False
     package: bool = False
     as_of: bool = False
+    levels: Literal["none", "unknown", "merged", "isolated"] = "none"
 
 
 class CustomExtension(_Model):

@@ -31,12 +31,14 @@ class Wishes:
         latency: Seconds added to every answer.
         rate: Requests per minute before it refuses; `None`: as many as come.
         duplicates: Policy for known document ids; `None`: the emulator's default.
+        levels: Which levels a question reads; `None`: the emulator's default.
     """
 
     state: Path | None = None
     latency: float = 0.0
     rate: float | None = None
     duplicates: str | None = None
+    levels: str | None = None
 
 
 def serve(session: Session, provider: str, *, port: int, wishes: Wishes) -> None:
@@ -78,6 +80,10 @@ def _settings(kind: type[Emulator[Any]], wishes: Wishes) -> Any:
         if "duplicate_policy" not in model.model_fields:
             raise ConfigError(f"the {kind.name} emulator has no duplicate policies: leave out --duplicates")
         values["duplicate_policy"] = wishes.duplicates
+    if wishes.levels is not None:
+        if "fetch_levels" not in model.model_fields:
+            raise ConfigError(f"the {kind.name} emulator has no levels: leave out --levels")
+        values["fetch_levels"] = wishes.levels
     try:
         return model.model_validate(values)
     except ValidationError as error:

@@ -12,11 +12,14 @@ from memxfer.engine.settings import EngineSettings
 from memxfer.ledger import Accepted, Change, Ledger, Problem, State
 from memxfer.spi import IngestState, IngestStatus, MemoryProvider, SupportsIngestStatus
 
-__all__ = ["NO_MEMORIES", "PARTIAL", "Settler"]
+__all__ = ["NOT_PROVEN", "NO_MEMORIES", "PARTIAL", "Settler"]
 
 NO_MEMORIES = "no_memories"
 """Code of a document that the target processed without keeping anything of it."""
 PARTIAL = "partial"
+"""Code of a document of which the target kept a part."""
+NOT_PROVEN = "not_proven"
+"""Code of a part of a whole of which the target took fewer parts than it was sent."""
 _CHUNK = 1_000
 
 
@@ -98,7 +101,9 @@ class Settler:
         change = Change()
         now = self._caller.clock.now()
         for row, status in finished:
-            state = State.STORED if status.state is IngestState.STORED else State.FAILED
+            problem = _problem(status, tells_ids=self._tells_ids)
+            is_whole = problem is None and row.problem != NOT_PROVEN
+            state = State.STORED if is_whole else State.FAILED
             self.done[state] += 1
             self._ledger.settle(
                 change,
@@ -108,7 +113,7 @@ class Settler:
                 at=now,
                 ingestion_id=row.ingestion_id,
                 target_ids=status.target_ids,
-                problem=_problem(status, tells_ids=self._tells_ids),
+                problem=problem,
             )
         await self._ledger.commit(change)
 
@@ -121,14 +126,16 @@ async def _until_stopped(work: Any) -> None:
 
 
 def _problem(status: IngestStatus, *, tells_ids: bool) -> Problem | None:
+    """Return why a settled document does not count as stored; `None` where all of it is."""
     error = status.error
     if status.state is IngestState.GONE:
         return Problem("gone", "the target no longer knows the document it accepted")
     if status.state is IngestState.FAILED:
         text = str(error) if error else "the target failed to process it"
         return Problem(error.code if error else "processing", text, error.correlation_id if error else None)
+    if status.partial:
+        text = str(error) if error else "the target reports that part of it failed"
+        return Problem(PARTIAL, text, error.correlation_id if error else None)
     if tells_ids and not status.target_ids:
         return Problem(NO_MEMORIES, "the target processed it and kept no memory of it")
-    if status.partial:
-        return Problem(PARTIAL, str(error) if error else "the target reports that part of it failed")
     return None

@@ -15,6 +15,7 @@ from memxfer.engine.calls import Caller
 from memxfer.engine.control import StopCause, Stopped
 from memxfer.engine.placing import Placer
 from memxfer.engine.settings import EngineSettings
+from memxfer.engine.settling import NOT_PROVEN
 from memxfer.errors import AmbiguousError, BatchRefusedError, ProviderError
 from memxfer.ledger import Change, Ledger, Problem, State
 from memxfer.ledger.states import DOCUMENTS
@@ -59,15 +60,26 @@ def judge(receipt: WriteReceipt, *, sends: int, is_changed: bool = False) -> Ver
         is_changed: What the target already holds under the key may be an older form of the record.
     """
     outcome = receipt.outcome
+    lacking = _lacking(receipt)
     if outcome in (Outcome.CREATED, Outcome.UPDATED):
-        return Verdict(State.STORED)
+        return Verdict(State.FAILED if lacking else State.STORED, lacking)
     if outcome is Outcome.PRESENT:
         return _OUTDATED if is_changed else Verdict(State.PRESENT)
     if outcome is Outcome.PENDING:
-        return Verdict(State.ACCEPTED) if receipt.ingestion_id else Verdict(State.UNCERTAIN, _NO_HANDLE)
+        if not receipt.ingestion_id:
+            return Verdict(State.UNCERTAIN, _NO_HANDLE)
+        return Verdict(State.ACCEPTED, lacking)
     if outcome is Outcome.UNKNOWN:
         return Verdict(None)
     return _judge_refusal(receipt, is_ours=sends > 1 and not is_changed)
+
+
+def _lacking(receipt: WriteReceipt) -> Problem | None:
+    """Return what the target says it did not take, of a document that it took."""
+    error = receipt.error
+    if error is None:
+        return None
+    return Problem(NOT_PROVEN, str(error), receipt.correlation_id or error.correlation_id)
 
 
 def _judge_refusal(receipt: WriteReceipt, *, is_ours: bool) -> Verdict:

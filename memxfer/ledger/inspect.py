@@ -14,7 +14,7 @@ from memxfer.ledger.committer import connect
 from memxfer.ledger.schema import check_format
 from memxfer.ledger.states import State
 
-__all__ = ["ProblemRow", "Runs", "counts", "problem_count", "problems", "runs"]
+__all__ = ["ProblemRow", "Runs", "counts", "is_stored", "problem_count", "problems", "runs"]
 
 _TOTALS = "SELECT coalesce(sum(seconds), 0), coalesce(sum(records), 0) FROM run"
 _LAST = "SELECT status, coalesce(cause, '') FROM run ORDER BY id DESC LIMIT 1"
@@ -81,6 +81,13 @@ def problem_count(path: Path, code: str) -> int:
     """Return how many records have a problem with this code."""
     with _reading(path) as ledger:
         return int(ledger.execute("SELECT count(*) FROM problem WHERE code = ?", (code,)).fetchone()[0])
+
+
+def is_stored(path: Path, ingestion_id: str) -> bool:
+    """Tell whether a document that the target gave this handle to counts as stored."""
+    with _reading(path) as ledger:
+        statement = "SELECT 1 FROM record WHERE ingestion_id = ? AND state = ? LIMIT 1"
+        return ledger.execute(statement, (ingestion_id, State.STORED)).fetchone() is not None
 
 
 @contextmanager

@@ -62,11 +62,16 @@ class InDoubt:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A record the target acknowledged and has not been seen to store."""
+    """A record the target acknowledged and has not been seen to store.
+
+    Attributes:
+        problem: The code of what was noted about it so far.
+    """
 
     seq: int
     id: str
     ingestion_id: str
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +240,8 @@ class Ledger:
     def accepted(self, after: int, limit: int) -> list[Accepted]:
         """Return up to `limit` accepted records with a seq above `after`, in order."""
         rows = self.read(
-            "SELECT seq, id, ingestion_id FROM record WHERE seq > ? AND state = ? ORDER BY seq LIMIT ?",
+            "SELECT r.seq, r.id, r.ingestion_id, p.code FROM record r LEFT JOIN problem p ON p.seq = r.seq "
+            "WHERE r.seq > ? AND r.state = ? ORDER BY r.seq LIMIT ?",
             after,
             State.ACCEPTED,
             limit,

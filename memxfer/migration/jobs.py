@@ -11,7 +11,7 @@ from memxfer.errors import DecisionRequiredError, LedgerError
 from memxfer.ledger import JobFolder, StateFolder, inspect
 from memxfer.ledger.states import DOCUMENTS, RESENT, RESIDUE
 from memxfer.migration.news import warnings_of
-from memxfer.migration.outcome import counts_of, observed_losses
+from memxfer.migration.outcome import counts_of, observed_losses, resting_status
 from memxfer.migration.results import Failure, JobResult, JobStatus, JobSummary
 from memxfer.migration.run import DEFAULT_STATE_DIR
 from memxfer.plan import JobPlan
@@ -30,10 +30,14 @@ def status(job: str, *, state_dir: str | Path = DEFAULT_STATE_DIR) -> JobResult:
     counters = inspect.counts(folder.ledger_path)
     runs = inspect.runs(folder.ledger_path)
     silent = inspect.problem_count(folder.ledger_path, NO_MEMORIES)
+    counts = counts_of(counters)
+    now = _status(folder, runs.status)
+    if now is JobStatus.COMPLETED:  # at the end of its run; the target may have told of failures since
+        now = resting_status(counts)
     return JobResult(
         job=job,
-        status=_status(folder, runs.status),
-        counts=counts_of(counters),
+        status=now,
+        counts=counts,
         documents=counters[DOCUMENTS],
         resent=counters[RESENT],
         losses=(*plan.losses, *observed_losses(silent, plan.target.connection)),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from memxfer.errors import JobLockedError, LedgerError
-from memxfer.ledger import Change, JobFolder, Ledger, Problem, State, StateFolder
+from memxfer.ledger import Change, JobFolder, Ledger, Problem, State, StateFolder, inspect
 from memxfer.ledger.names import EVENTS
 from memxfer.migration.options import DEFAULT_STATE_DIR
 from memxfer.models import sanitise_text
@@ -24,7 +24,7 @@ async def note_failure(
 ) -> str | None:
     """Note in its job that a target could not process what it had accepted.
 
-    A job that runs is left alone: it asks the target itself before it ends.
+    A job that runs asks the target itself about what it does not know to be stored, and is left alone.
 
     Args:
         ingestion_id: The target's handle of the document.
@@ -32,19 +32,24 @@ async def note_failure(
         state_dir: Folder of the jobs.
 
     Returns:
-        The job that now counts its records as failed; `None` where no job at rest had them as arrived.
+        The job that now counts its records as failed; `None` where no job had them as arrived.
 
     Raises:
+        JobLockedError: A job that runs counts them as stored already; tell it again when the job has ended.
         LedgerError: A job's files cannot be written.
     """
+    running: JobLockedError | None = None
     for folder in StateFolder(state_dir).jobs():
         if folder.ledger_path.exists():
             try:
                 with folder.lock():
                     if await _fail(folder, ingestion_id, problem):
                         return folder.job
-            except JobLockedError:
-                continue
+            except JobLockedError as error:
+                if inspect.is_stored(folder.ledger_path, ingestion_id):
+                    running = error
+    if running is not None:
+        raise running
     return None
 
 
@@ -54,14 +59,14 @@ async def _fail(folder: JobFolder, ingestion_id: str, problem: str) -> bool:
     ledger = Ledger(folder.ledger_path)
     try:
         rows = ledger.read(
-            "SELECT seq, state FROM record WHERE ingestion_id = ? AND state IN (?, ?)",
+            "SELECT seq, state, target_ids FROM record WHERE ingestion_id = ? AND state IN (?, ?)",
             ingestion_id,
             State.ACCEPTED,
             State.STORED,
         )
         change = Change()
         told = Problem("told_later", f"the target could not process it: {redact(problem)}")
-        for seq, state in rows:
+        for seq, state, target_ids in rows:
             ledger.settle(
                 change,
                 seq,
@@ -69,6 +74,7 @@ async def _fail(folder: JobFolder, ingestion_id: str, problem: str) -> bool:
                 State.FAILED,
                 at=SystemClock().now(),
                 ingestion_id=ingestion_id,
+                target_ids=json.loads(target_ids) if target_ids else (),
                 problem=told,
             )
         await ledger.commit(change)

@@ -59,14 +59,17 @@ def outcome(
     """
     counters = ledger.counts()
     counts = counts_of(counters)
+    silent = ledger.problems(NO_MEMORIES)
     status, message = _status(plan, counts, engine, control)
+    if status is JobStatus.COMPLETED_WITH_FAILURES and silent == counts.listed - counts.skipped:
+        message = f"{plan.target.connection} kept no memory of any of the {silent:,} records; {message}"
     return JobResult(
         job=plan.job,
         status=status,
         counts=counts,
         documents=counters[DOCUMENTS],
         resent=counters[RESENT],
-        losses=(*plan.losses, *observed_losses(ledger.problems(NO_MEMORIES), plan.target.connection)),
+        losses=(*plan.losses, *observed_losses(silent, plan.target.connection)),
         residue=counters[RESIDUE],
         residue_path=residue_path,
         seconds=round(seconds, 3),

@@ -37,7 +37,9 @@ class Counts(_Result):
         present: In the target already, from an earlier send.
         skipped: Left out by the user's decision.
         rejected: Not sent: the target could never hold them, or they could not be read.
-        failed: Refused by the target.
+        failed: Refused by the target, or taken and not seen to be stored whole: it failed in processing, it
+            kept no memory (`no_memories`) or a part (`partial`), or took fewer turns than were sent
+            (`not_proven`). What there is of it stays in the target.
         uncertain: May or may not be in the target.
         gone: Listed once, and no longer in the source when their turn came.
     """

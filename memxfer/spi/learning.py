@@ -29,13 +29,15 @@ _ORDERS: dict[str, tuple[str, ...]] = {
     "writing.verbatim": _BOOLEANS,
     "writing.backdates": ("microsecond", "millisecond", "second", "day", "none"),
     "writing.rollback": ("id", "tag", "scope", "none"),
+    "read_time.levels": ("merged", "isolated"),
     **{f"dimensions.{dimension}.write": _LEVELS for dimension in Dimension},
     **{f"operations.{name}": ("yes", "no") for name in OPERATIONS},
 }
 """What may be said of each claim, from the most that a plan may count on to the least.
 
 For `client_key`, less means more care about a document that may have arrived: `upsert` and `dedupe`
-send it again, `reject` once, `append` and `none` never without asking.
+send it again, `reject` once, `append` and `none` never without asking. For `levels`, `isolated` means that
+every level has to be asked.
 """
 
 
@@ -77,6 +79,9 @@ def declared_word(capabilities: Capabilities, path: str) -> str | None:
         return None
     if part == "writing":
         return _word(getattr(capabilities.writing, name)) if capabilities.writing else None
+    if part == "read_time":
+        levels = capabilities.read_time.levels
+        return None if levels == "none" else levels
     channel = capabilities.dimensions.get(_dimension(path))
     return channel.write.name.lower() if channel else None
 
@@ -120,6 +125,9 @@ def _lowered(capabilities: Capabilities, finding: Finding, word: str) -> Capabil
         less = {"write": Level[word.upper()], "note": finding.note or channel.note}
         changed = {**capabilities.dimensions, dimension: channel.model_copy(update=less)}
         return capabilities.model_copy(update={"dimensions": changed})
+    if part == "read_time":
+        read_time = capabilities.read_time.model_copy(update={name: word})
+        return capabilities.model_copy(update={"read_time": read_time})
     if capabilities.writing is None:
         return capabilities
     writing = capabilities.writing.model_copy(update={name: _value(name, word)})

@@ -14,6 +14,7 @@ __all__ = [
     "ContextPackage",
     "Hit",
     "SupportsCreate",
+    "SupportsLevels",
     "SupportsPackage",
     "SupportsScopedList",
     "SupportsSearch",
@@ -86,6 +87,26 @@ class SupportsSearch(Protocol):
 
     async def search(self, query: str, *, scope: Scope, limit: int) -> Sequence[Hit]:
         """Return the memories of a scope that fit best, best first; at most `limit`."""
+        ...
+
+
+@runtime_checkable
+class SupportsLevels(Protocol):
+    """Memories are kept at levels, a user's and wider ones, and a question names one of them."""
+
+    def levels_of(self, owner: str) -> tuple[Scope, Scope] | None:
+        """Return two scopes for a probe that are nobody else's: a user, and the level above that user.
+
+        Args:
+            owner: What every id in them begins with.
+
+        Returns:
+            `None` where the only wider level is everybody's.
+        """
+        ...
+
+    async def search_level(self, query: str, *, scope: Scope, limit: int) -> Sequence[Hit]:
+        """Return what the backend answers to one question at the level of `scope`, and ask no other."""
         ...
 
 

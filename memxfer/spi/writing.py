@@ -198,7 +198,9 @@ class WriteReceipt(msgspec.Struct, frozen=True):
         outcome: What happened.
         target_ids: Ids of what the target stored for it.
         ingestion_id: Handle to ask for its progress, when `PENDING`.
-        error: Why it was rejected, or why its fate is unknown.
+        error: Why it was rejected, or why its fate is unknown. Of a document that was taken (`CREATED`,
+            `UPDATED`, `PENDING`): why it cannot be said that all of it was; its records then count as
+            failed, with the code `not_proven`.
         correlation_id: The backend's id of the request.
     """
 
@@ -225,9 +227,10 @@ class IngestStatus:
 
     Attributes:
         state: How far it is.
-        target_ids: What was made of it so far; may be empty even when `STORED`.
-        error: Why it failed, when it did.
-        partial: Stored, but the target reports that part of it failed.
+        target_ids: What was made of it so far. `STORED` without any counts as failed (`no_memories`) where
+            the target reports ids.
+        error: Why it failed, or why a part of it did.
+        partial: Stored, but the target reports that part of it failed; its records count as failed.
     """
 
     state: IngestState

@@ -55,8 +55,17 @@ def emulate(
             show_default=False,
         ),
     ] = None,
+    levels: Annotated[
+        str | None,
+        typer.Option(
+            "--levels",
+            metavar="MODE",
+            help="Whether a question about a user also reads wider levels: merged or isolated.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run a stand-in for a hosted backend on this machine, for rehearsals. Ctrl-C ends it."""
     from memxfer.cli.emulating import Wishes, serve
 
-    serve(session, provider, port=port, wishes=Wishes(state, latency, rate, duplicates))
+    serve(session, provider, port=port, wishes=Wishes(state, latency, rate, duplicates, levels))

@@ -9,6 +9,7 @@ from memxfer.capabilities import Capabilities, ClientKey, Dimension, Level, Writ
 from memxfer.migration.evidence import Claim, ClaimVerdict
 from memxfer.migration.probing.cleaning import Removal
 from memxfer.migration.probing.comparing import Carried, claims_of_dimensions, precision_of
+from memxfer.migration.probing.levels import LevelTrial
 from memxfer.migration.probing.looking import LookupTrial
 from memxfer.migration.probing.policy import KeyTrial, judge_key
 from memxfer.migration.probing.reading import ReadBack
@@ -33,6 +34,7 @@ class Observations:
         refused: Dimensions that no record could be given, and why.
         visibility: When the look-up promises to find things; `None`: there is none.
         lookup: What the look-up gave.
+        levels: What questions at two levels gave.
         read: What was read back; `None`: nothing was tried.
         unread: Why nothing was read back; empty if something was.
         can_get: Whether records can be asked for by id.
@@ -47,6 +49,7 @@ class Observations:
     refused: Mapping[Dimension, str] = field(default_factory=dict)
     visibility: LookupVisibility | None = None
     lookup: LookupTrial = field(default_factory=LookupTrial)
+    levels: LevelTrial = field(default_factory=LevelTrial)
     read: ReadBack | None = None
     unread: str = "nothing was read back"
     can_get: bool = False
@@ -62,6 +65,7 @@ def claims_of(seen: Observations) -> tuple[Claim, ...]:
         *_answers(seen, writing),
         *_texts(seen, writing),
         *_operations(seen, writing),
+        *_levels(seen),
         *_bounds(seen, writing),
         *claims_of_dimensions(
             seen.target, seen.source, seen.carried, unread=seen.unread, refused=seen.refused
@@ -159,6 +163,18 @@ def _operations(seen: Observations, writing: Writing) -> Iterator[Claim]:
         yield _untestable(
             "writing.rollback", writing.rollback, "this backend deletes nothing through memxfer"
         )
+
+
+def _levels(seen: Observations) -> Iterator[Claim]:
+    path, declared, trial = "read_time.levels", seen.target.read_time.levels, seen.levels
+    if declared == "none":
+        return
+    if trial.found is None:
+        yield _untestable(path, declared, trial.note)
+    elif declared == "unknown":
+        yield Claim(path=path, declared=declared, found=trial.found, verdict=ClaimVerdict.CONFIRMED)
+    else:
+        yield _compared(path, declared, trial.found, "a user's question does not read the level above")
 
 
 def _lookup(trial: LookupTrial, visibility: LookupVisibility) -> Claim:

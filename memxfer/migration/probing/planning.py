@@ -110,6 +110,16 @@ class ProbePlan:
         )
         return sample if sample.dimensions & ASIDE else None
 
+    def wider_sample(self, scope: Scope) -> Sample | None:
+        """Return a record at a level above a user's; `None` where the target does not take it there."""
+        record = msgspec.structs.replace(
+            self._record(f"The memxfer probe office {self._token} has a green door. Safe to delete."),
+            scope=scope,
+        )
+        prepared = self._prepare(record)
+        is_there = isinstance(prepared, Document) and prepared.owner == scope
+        return self._sample(record, frozenset()) if is_there else None
+
     def absent_key(self) -> str:
         """Return a key that nothing is stored under."""
         return self._template.key(self._record("never sent"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from typing import Any
 
 from memxfer.engine.calls import Caller
 from memxfer.engine.control import RunControl, StopCause, Stopped
@@ -18,13 +19,23 @@ from memxfer.migration.options import StopSignal
 from memxfer.migration.probing.claims import Observations
 from memxfer.migration.probing.cleaning import Cleaner
 from memxfer.migration.probing.comparing import Carried
+from memxfer.migration.probing.levels import try_levels
 from memxfer.migration.probing.looking import try_lookup
 from memxfer.migration.probing.planning import ProbePlan, Sample
 from memxfer.migration.probing.reading import ReadBack, Reader
 from memxfer.migration.probing.report import Leftover
 from memxfer.migration.probing.sending import Sender, Sent
 from memxfer.models import MemoryRecord
-from memxfer.spi import Capabilities, Role, StoreIdentity, SupportsDelete, SupportsGet, SupportsLookup
+from memxfer.spi import (
+    Capabilities,
+    MemoryProvider,
+    Role,
+    StoreIdentity,
+    SupportsDelete,
+    SupportsGet,
+    SupportsLevels,
+    SupportsLookup,
+)
 
 __all__ = ["Session"]
 
@@ -144,11 +155,22 @@ class Session:
             key.changed = await sender.send(changed.document, changed.record)
         others = [sample.carried(await sender.send(sample.document, sample.record)) for sample in samples]
         self.seen.carried = [*others, *self.seen.carried]  # what carries most is looked at first
+        await self._try_levels(target, caller, sender, plan)
         self.seen.lookup = await try_lookup(target, caller, self.inventory, absent=self.absent)
         key.first_remains = _remains(key.sent, self.seen.lookup.held if self.seen.lookup.works else {})
         await caller.read(target.finish)
         if target.is_source():
             await self._read_back()
+
+    async def _try_levels(
+        self, target: MemoryProvider[Any], caller: Caller, sender: Sender, plan: ProbePlan
+    ) -> None:
+        scopes = target.levels_of(plan.owner) if isinstance(target, SupportsLevels) else None
+        sample = plan.wider_sample(scopes[1]) if scopes else None
+        if scopes is None or sample is None or not isinstance(target, SupportsLevels):
+            return
+        sent = await sender.send(sample.document, sample.record)
+        self.seen.levels = await try_levels(target, caller, sent, user=scopes[0], wider=scopes[1])
 
     def _samples(self, plan: ProbePlan, *, is_source: bool) -> list[Sample]:
         if not is_source:

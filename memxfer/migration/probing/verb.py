@@ -21,7 +21,7 @@ from memxfer.migration.probing.planning import OWNER
 from memxfer.migration.probing.report import ProbeReport, ProbeStatus
 from memxfer.migration.probing.session import Session
 from memxfer.models import format_time
-from memxfer.spi import SupportsDelete
+from memxfer.spi import SupportsDelete, SupportsLevels
 
 __all__ = ["ProbeSize", "probe", "probe_size"]
 
@@ -51,6 +51,7 @@ def probe_size(endpoint: Endpoint, *, config: Config | None = None) -> ProbeSize
     """
     provider = _target(entrance_of(endpoint, config=config, observer=SilentObserver())).provider
     documents = _OF_ONE_KEY + (_READ_BACK if provider.is_source() else 0)
+    documents += isinstance(provider, SupportsLevels)
     return ProbeSize(documents, isinstance(provider, SupportsDelete))
 
 

@@ -153,7 +153,7 @@ def capabilities_of(config: SynapConfig, *, is_b2c: bool) -> Capabilities:
             reserved_keys=PLAIN_KEYS | {ENVELOPE} | (TURN_KEYS if as_transcripts else frozenset()),
             concurrency=16,  # the SDK's pool has 20 connections and fails calls that wait for one (0.6.9)
         ),
-        read_time=ReadTime(search=True, package=True),
+        read_time=ReadTime(search=True, package=True, levels=config.fetch_levels),
         custom=_CUSTOM,
         changes={**_CHANGES, **_TURN_CHANGES} if as_transcripts else _CHANGES,
     )

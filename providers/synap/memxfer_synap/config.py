@@ -46,8 +46,8 @@ class SynapConfig(RemoteConfig):
     )
     unscoped: Annotated[str, AfterValidator(_known_decision)] | None = decision(
         None,
-        description="records without a user: skip, customer (shared by the customer's users), "
-        "client (shared by everybody) or assign:USER; undecided blocks the job",
+        description="records without a user: skip, customer (at the level of the customer's users), "
+        "client (at the level of everybody) or assign:USER; undecided blocks the job",
     )
     undated: Literal["skip", "send"] | None = decision(
         None, description="records without any date: skip, or send them without one; undecided blocks the job"
@@ -58,6 +58,11 @@ class SynapConfig(RemoteConfig):
     )
     read_mode: Literal["fast", "accurate"] = Field(
         "fast", description="how an app's questions are answered: fast, or accurate"
+    )
+    fetch_levels: Literal["unknown", "merged", "isolated"] = Field(
+        "unknown",
+        description="which levels Synap reads for a question about a user: merged, the customer's and the "
+        "client's too; isolated, the user's alone; where it is not merged, each level is asked",
     )
     cache: Literal["off", "sqlite"] = Field(
         "off",

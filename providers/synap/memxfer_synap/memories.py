@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from memxfer.spi import (
@@ -30,9 +31,11 @@ __all__ = [
     "checked_text",
     "hits_of",
     "is_memory_id",
+    "merged",
     "package_of",
     "query_of",
     "record_of",
+    "wider_of",
 ]
 
 _log = logging.getLogger(__name__)
@@ -88,6 +91,38 @@ def query_of(text: str, *, scope: Scope, limit: int, config: SynapConfig, is_b2c
     raise ValueError(f"{owner.error}; name one in the scope")
 
 
+def wider_of(asked: ContextQuery) -> list[ContextQuery]:
+    """Return the same question at the levels above, the nearest first.
+
+    A session is the user's: the wider questions have none.
+    """
+    if asked.level not in ("user", "customer"):
+        return []
+    client = replace(asked, level="client", user_id=None, customer_id=None, conversation_id=None)
+    if asked.level == "customer" or not asked.customer_id:
+        return [client]
+    return [replace(client, level="customer", customer_id=asked.customer_id), client]
+
+
+def merged(answers: Sequence[tuple[str, ContextAnswer]]) -> ContextAnswer:
+    """Put the answers of several levels together: each memory once, best first, of equal ones the nearest.
+
+    As the SDK's unified `fetch` (0.6.9) does it, by `rank_score`. A memory that several levels gave
+    belongs to the widest of them: where levels are merged, the nearer ones read it too.
+
+    Args:
+        answers: Level and answer, the nearest level first.
+    """
+    found: dict[str, FoundMemory] = {}
+    for level, answer in answers:
+        for one in answer.found:
+            found[one.memory_id] = replace(found.get(one.memory_id, one), level=level)
+    _, nearest = answers[0]
+    degraded = [answer.degraded for _, answer in answers if answer.degraded]
+    ranked = sorted(found.values(), key=lambda one: float("inf") if one.score is None else -one.score)
+    return replace(nearest, found=tuple(ranked), degraded=degraded[0] if degraded else None)
+
+
 def _conversation(session: str, customer_id: str | None, user_id: str | None) -> str:
     return conversation_keys(session, customer_id, user_id)["conversation_id"]
 
@@ -118,15 +153,17 @@ def record_of(found: FoundMemory, scope: Scope) -> MemoryRecord:
 
 def hits_of(answer: ContextAnswer, asked: ContextQuery) -> list[Hit]:
     """Return the memories that a fetch found, best first; quotes are left out."""
-    scope = _scope(asked)
-    found = [Hit(record_of(one, scope), one.score) for one in answer.found if one.category != EXCERPTS]
+    found = [
+        Hit(record_of(one, _scope(asked, one.level)), one.score)
+        for one in answer.found
+        if one.category != EXCERPTS
+    ]
     return found[: asked.limit]
 
 
 def package_of(answer: ContextAnswer, asked: ContextQuery) -> ContextPackage:
     """Return what a fetch found as text: the conversation's summary, then memories and quotes, one a line."""
-    scope = _scope(asked)
-    memories = [record_of(one, scope) for one in answer.found[: asked.limit]]
+    memories = [record_of(one, _scope(asked, one.level)) for one in answer.found[: asked.limit]]
     return ContextPackage(_text(answer.summary, memories), tuple(memories), False, answer.correlation_id)
 
 
@@ -176,8 +213,11 @@ def _text(summary: str | None, memories: Sequence[MemoryRecord]) -> str:
     return "\n\n".join(part for part in (summary, lines) if part)
 
 
-def _scope(asked: ContextQuery) -> Scope:
-    return Scope(user=asked.user_id, tenant=asked.customer_id)
+def _scope(asked: ContextQuery, level: str) -> Scope:
+    """Return whose a memory is that a fetch of a level gave; without a level, whoever was asked about."""
+    if level == "client":
+        return Scope()
+    return Scope(user=None if level == "customer" else asked.user_id, tenant=asked.customer_id)
 
 
 def _time(text: str) -> datetime | None:

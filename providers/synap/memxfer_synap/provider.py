@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from memxfer.spi import (
@@ -31,11 +31,10 @@ from memxfer.spi import (
 )
 from memxfer_synap.capabilities import capabilities_of
 from memxfer_synap.client.port import (
+    BatchAnswer,
     ContextAnswer,
     ContextQuery,
-    Job,
     SynapClient,
-    TranscriptAnswer,
     WhoAmI,
 )
 from memxfer_synap.config import SynapConfig
@@ -45,16 +44,15 @@ from memxfer_synap.memories import (
     checked_text,
     hits_of,
     is_memory_id,
+    merged,
     package_of,
     query_of,
     record_of,
+    wider_of,
 )
-from memxfer_synap.transcripts import LANE, join_parts, turns_in
+from memxfer_synap.transcripts import LANE, join_parts, sent_transcript
 
 __all__ = ["SynapProvider"]
-
-_log = logging.getLogger(__name__)
-_STORED = ("completed", "partial_success")
 
 
 class SynapProvider(MemoryProvider[SynapConfig]):
@@ -67,7 +65,10 @@ class SynapProvider(MemoryProvider[SynapConfig]):
     name: ClassVar[str] = "synap"
     summary: ClassVar[str] = "Synap (Maximem): documents in, extracted memories out; target only"
     config_model = SynapConfig
-    claim_settings: ClassVar[Mapping[str, str]] = {"writing.client_key": "duplicate_policy"}
+    claim_settings: ClassVar[Mapping[str, str]] = {
+        "writing.client_key": "duplicate_policy",
+        "read_time.levels": "fetch_levels",
+    }
 
     _client: SynapClient | None = None
     _whoami: WhoAmI | None = None
@@ -187,28 +188,50 @@ class SynapProvider(MemoryProvider[SynapConfig]):
         return [join_parts(parts)]
 
     async def _write(self, batch: Sequence[Document]) -> list[WriteReceipt]:
-        from memxfer_synap.receipts import receipts_of, rejected, unknown
-
         if any(document.lane.startswith(LANE) for document in batch):
             return [await self._write_transcript(batch)]
 
         first = {document.key: index for index, document in reversed(list(enumerate(batch)))}
         sent = [document for index, document in enumerate(batch) if first[document.key] == index]
-        try:
-            answer = await self._connected().create_batch([document.body for document in sent])
-        except AmbiguousError as error:
-            receipts = [unknown(error) for _ in sent]
-        except BatchRefusedError as error:
-            if len(sent) > 1:
-                raise
-            receipts = [rejected(error)]
-        else:
-            receipts = receipts_of(sent, answer)
+        bodies = [document.body for document in sent]
+        receipts = await self._receipts(sent, lambda client: client.create_batch(bodies))
         by_key = dict(zip((document.key for document in sent), receipts, strict=True))
         return [
             by_key[document.key] if first[document.key] == index else _collision()
             for index, document in enumerate(batch)
         ]
+
+    async def create(self, document: Document) -> WriteReceipt:
+        """Send what an app says just now by `memories.create`; Synap's batch call is for backfills.
+
+        The vendor puts `create` at 100 ms and `batch_create` at 500 ms (P95, its page on run-time ingestion).
+        Keys, receipts and doubt are those of `write` for a batch of one.
+
+        Raises:
+            RateLimitedError, UnavailableError: Certainly nothing was stored; send it again later.
+            AuthError, QuotaExceededError: Certainly nothing was stored.
+        """
+        self._check_ready(Role.TARGET)
+        if document.lane.startswith(LANE):
+            return await self._write_transcript([document])
+        [receipt] = await self._receipts([document], lambda client: client.create(document.body))
+        return receipt
+
+    async def _receipts(
+        self, sent: Sequence[Document], send: Callable[[SynapClient], Awaitable[BatchAnswer]]
+    ) -> list[WriteReceipt]:
+        """Send documents of different keys, and tell from the answer what became of each."""
+        from memxfer_synap.receipts import receipts_of, rejected, unknown
+
+        try:
+            answer = await send(self._connected())
+        except AmbiguousError as error:
+            return [unknown(error) for _ in sent]
+        except BatchRefusedError as error:
+            if len(sent) > 1:
+                raise
+            return [rejected(error)]
+        return receipts_of(sent, answer)
 
     async def _write_transcript(self, batch: Sequence[Document]) -> WriteReceipt:
         from memxfer_synap.receipts import receipt_of_transcript, transcript_refused, unknown
@@ -221,29 +244,28 @@ class SynapProvider(MemoryProvider[SynapConfig]):
             )
         try:
             answer = await self._connected().ingest_transcript(batch[0].body)
-            _say_what_is_missing(answer, batch[0])
-            return receipt_of_transcript(answer)
+            sent, names = sent_transcript(batch[0])
+            return receipt_of_transcript(answer, sent=sent, names=names)
         except AmbiguousError as error:
             return unknown(error)
         except BatchRefusedError as error:
             return transcript_refused(error)
 
     async def ingest_status(self, ingestion_id: str) -> IngestStatus:
-        """Return what became of one accepted document. `STORED` without target ids is legal.
+        """Return how far Synap is with one accepted document.
+
+        Synap extracts: `completed` without a memory is legal, and `STORED` without target ids then. An answer
+        about another document tells nothing: this one counts as `PROCESSING` still.
 
         Raises:
             TransientError: The question could not be asked now.
             FatalError: The key or the account is refused.
         """
+        from memxfer_synap.receipts import status_of
+
         self._check_ready(Role.TARGET)
         job = await self._connected().job(ingestion_id)
-        if job is None:
-            return IngestStatus(IngestState.GONE)
-        if job.status in _STORED:
-            return IngestStatus(IngestState.STORED, job.memory_ids, partial=job.status != "completed")
-        if job.status == "failed":
-            return IngestStatus(IngestState.FAILED, job.memory_ids, error=_extraction_failed(job))
-        return IngestStatus(IngestState.PROCESSING, job.memory_ids)
+        return IngestStatus(IngestState.GONE) if job is None else status_of(job, asked=ingestion_id)
 
     async def delete(self, target_ids: Sequence[str]) -> int:
         """Delete memories one by one; return how many were there. May be repeated after an error.
@@ -264,8 +286,10 @@ class SynapProvider(MemoryProvider[SynapConfig]):
         """Return the memories of a scope that fit best, best first, by Synap's own ranking.
 
         A ranked context fetch (SDK 0.6.9, `response_shape="ranked"`) of the level that the scope's memories
-        are written to; quotes from documents, which it mixes in, are left out. A blank query finds nothing:
-        Synap would answer it with a profile.
+        are written to, and of those above it: user, customer, client. The vendor's pages and its SDK
+        disagree whether Synap puts them together by itself, so each is asked, unless `fetch_levels` or a
+        probe says `merged`. Quotes from documents, which Synap mixes in, are left out. A blank query finds
+        nothing: Synap would answer it with a profile.
 
         Args:
             query: What to look for.
@@ -333,11 +357,46 @@ class SynapProvider(MemoryProvider[SynapConfig]):
         self._check_ready(Role.TARGET)
         return query_of(text, scope=scope, limit=limit, config=self.config, is_b2c=self._is_b2c)
 
+    async def search_level(self, query: str, *, scope: Scope, limit: int) -> list[Hit]:
+        """Return what one fetch at the level of `scope` gives; `search` without the levels above.
+
+        Raises:
+            ValueError, UnavailableError, TransientError, FatalError: As `search`.
+        """
+        asked = self._asked(query, scope, limit)
+        answer = await self._connected().fetch(asked)
+        hits = hits_of(answer, asked)
+        check_whole(answer, is_empty=not hits)
+        return hits
+
+    def levels_of(self, owner: str) -> tuple[Scope, Scope] | None:
+        """Return a user and a customer of a probe's own; on B2C, what is above a user is everybody's."""
+        if self._is_b2c:
+            return None
+        customer = Scope(tenant=f"{owner}-tenant")
+        return Scope(user=owner, tenant=customer.tenant), customer
+
     async def _fetch(self, asked: ContextQuery) -> ContextAnswer:
-        client = self._connected()
+        """Ask the level that is meant, and those above it side by side."""
         if asked.limit < 1 or not asked.text.strip():
             return ContextAnswer(())
-        return await client.fetch(asked)
+        is_merged = self.capabilities().read_time.levels == "merged"
+        wider = [] if is_merged else wider_of(asked)
+        if not wider:
+            return await self._connected().fetch(asked)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._answered(one)) for one in (asked, *wider)]
+        own, *others = [task.result() for task in tasks]
+        if isinstance(own, ProviderError):
+            raise own
+        levels = zip((one.level for one in wider), map(_whatever, others), strict=True)
+        return merged([(asked.level, own), *levels])
+
+    async def _answered(self, asked: ContextQuery) -> ContextAnswer | ProviderError:
+        try:
+            return await self._connected().fetch(asked)
+        except ProviderError as error:
+            return error
 
     def _connected(self) -> SynapClient:
         if self._client is None:
@@ -345,29 +404,11 @@ class SynapProvider(MemoryProvider[SynapConfig]):
         return self._client
 
 
-def _say_what_is_missing(answer: TranscriptAnswer, document: Document) -> None:
-    """Warn of turns that Synap did not take: a conversation that has some already keeps those (SDK 0.6.9)."""
-    sent = turns_in(document)
-    if answer.status != "duplicate" and answer.recorded is not None and answer.recorded < sent:
-        _log.warning(
-            "synap recorded %d of the %d turns of a conversation (request %s): it had turns of it already",
-            answer.recorded,
-            sent,
-            answer.correlation_id,
-        )
-
-
-def _extraction_failed(job: Job) -> RecordError:
-    from memxfer.transport import redact
-
-    said = redact(job.error_message)
-    return RecordError(
-        f"synap could not process the document: {said or 'it does not say why'}",
-        provider="synap",
-        operation="ingest_status",
-        correlation_id=job.correlation_id,
-        code="extraction_failed",
-    )
+def _whatever(answer: ContextAnswer | ProviderError) -> ContextAnswer:
+    """Return an answer; a level that could not be asked makes the whole an answer that lacks something."""
+    if isinstance(answer, ProviderError):
+        return ContextAnswer((), degraded=f"a wider level was not read: {type(answer).__name__}")
+    return answer
 
 
 def _collision() -> WriteReceipt:

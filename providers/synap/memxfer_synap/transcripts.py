@@ -24,9 +24,9 @@ __all__ = [
     "lane_of",
     "part_of",
     "rank_of",
+    "sent_transcript",
     "turn_changes",
     "turn_keys",
-    "turns_in",
 ]
 
 LANE = "transcript:"
@@ -43,10 +43,11 @@ _decoder = msgspec.json.Decoder(SynapTranscript)
 
 
 class _Sent(msgspec.Struct):
+    conversation_id: str
     transcript: list[msgspec.Raw]
 
 
-_counter = msgspec.json.Decoder(_Sent)
+_sent = msgspec.json.Decoder(_Sent)
 
 
 # -- one record -----------------------------------------------------------------------------------
@@ -166,9 +167,10 @@ def join_parts(parts: Sequence[Document]) -> Joined:
     return Joined(document, len(parts), is_idempotent=True)
 
 
-def turns_in(document: Document) -> int:
-    """Return how many turns a transcript has."""
-    return len(_counter.decode(document.body).transcript)
+def sent_transcript(document: Document) -> tuple[int, tuple[str, ...]]:
+    """Return how many turns a transcript has, and the ids that its conversation is sent under."""
+    found = _sent.decode(document.body)
+    return len(found.transcript), (found.conversation_id,)
 
 
 def _timed(pieces: Sequence[SynapTranscript]) -> Iterator[tuple[str, SynapTurn]]:

@@ -7,7 +7,7 @@ from memxfer.config import Config, Connection
 from memxfer.emulation import FaultPlan, FaultRule
 from memxfer.migration import ClaimVerdict, Options
 from memxfer.migration.endpoints import open_end
-from memxfer.spi import Role
+from memxfer.spi import Role, Scope
 from memxfer_memory import MemoryStore
 from memxfer_synap.emulator import EMULATOR_API_KEY
 
@@ -84,7 +84,7 @@ async def test_the_policy_is_found_and_nothing_is_left(synap, policy, told):
     claim = client_key(report)
     assert (claim.declared, claim.found) == ("unknown", POLICIES[policy])
     assert claim.verdict is (ClaimVerdict.DOWNGRADED if policy == "store_twice" else ClaimVerdict.CONFIRMED)
-    assert (report.status, report.documents, report.leftovers) == ("completed", 3, ())
+    assert (report.status, report.documents, report.leftovers) == ("completed", 4, ())
     assert memories_left(synap) == []
     assert [level for level, _ in told.notices if level == "warning"] == []
     assert report.sdk == ("maximem-synap 0.6.9" if synap.transport == "sdk" else None)
@@ -99,6 +99,7 @@ async def test_the_other_promises_are_kept(synap):
         "writing.reports_ids": "true",
         "writing.rollback": "id",
         "operations.delete": "yes",
+        "read_time.levels": "isolated",
     }
     untested = [c for c in report.claims if c.path.startswith("dimensions.")]
     assert {claim.verdict for claim in untested} == {ClaimVerdict.NOT_TESTABLE}
@@ -120,10 +121,11 @@ async def test_what_was_there_is_left_alone(synap, record):
 
 async def test_everything_belongs_to_a_user_of_its_own(synap):
     report = await migration.probe(synap.provider())
-    [document] = synap.truth()
-    assert document["scope"]["user_id"] == report.owner
-    assert document["document"]["user_id"].startswith("memxfer-probe-")
-    assert "safe to delete" in document["document"]["document"]
+    documents = {one["scope"]["level"]: one for one in synap.truth()}
+    assert documents["user"]["scope"]["user_id"] == report.owner
+    assert documents["customer"]["scope"]["customer_id"] == f"{report.owner}-tenant"
+    assert documents.keys() == {"user", "customer"}
+    assert all("safe to delete" in one["document"]["document"].lower() for one in documents.values())
 
 
 async def test_an_instance_without_customers_is_probed_as_well(synap):
@@ -134,8 +136,62 @@ async def test_an_instance_without_customers_is_probed_as_well(synap):
 
 async def test_an_instance_that_needs_a_customer_gets_one_of_the_probes_own(synap):
     report = await migration.probe(synap.provider(customer_id=None))
-    [document] = synap.truth()
-    assert document["document"]["customer_id"].startswith(report.owner)
+    assert {one["document"]["customer_id"] for one in synap.truth()} == {f"{report.owner}-tenant"}
+
+
+# -- levels -------------------------------------------------------------------------------------
+
+
+def levels(report):
+    return next(claim for claim in report.claims if claim.path == "read_time.levels")
+
+
+@pytest.mark.parametrize("found", ["merged", "isolated"])
+async def test_which_levels_a_question_reads_is_found_and_gone_by(synap, config, state, told, found):
+    synap.configure(fetch_levels=found, processing_delay_seconds=0.02)
+    report = await migration.probe("new", config=config(), state_dir=state, observer=told)
+    claim = levels(report)
+    assert (claim.declared, claim.found, claim.verdict) == ("unknown", found, ClaimVerdict.CONFIRMED)
+    assert (report.leftovers, memories_left(synap)) == ((), [])
+    async with open_end("new", Role.TARGET, config=config(), state_dir=state, observer=told) as end:
+        assert end.provider.capabilities().read_time.levels == found
+        asked = len(synap.calls())
+        await end.provider.search("tea", scope=Scope(user="ann"), limit=3)
+        assert len(synap.calls()) - asked == (1 if found == "merged" else 3)
+
+
+@pytest.mark.parametrize(
+    ("declared", "real", "used", "warns"),
+    [
+        ("merged", "isolated", "isolated", True),
+        ("isolated", "merged", "isolated", False),
+        ("merged", "merged", "merged", False),
+    ],
+)
+async def test_levels_that_the_user_set_give_way_to_asking_each(
+    synap, config, state, told, declared, real, used, warns
+):
+    synap.configure(fetch_levels=real)
+    trusting = config(fetch_levels=declared)
+    report = await migration.probe("new", config=trusting, state_dir=state, observer=told)
+    assert levels(report).found == real
+    async with open_end("new", Role.TARGET, config=trusting, state_dir=state, observer=told) as end:
+        assert end.provider.capabilities().read_time.levels == used
+    loud = [text for level, text in told.notices if level == "warning" and "fetch_levels" in text]
+    assert bool(loud) == warns
+
+
+async def test_levels_cannot_be_told_where_the_wider_one_is_everybody_s_or_finds_nothing(synap, monkeypatch):
+    monkeypatch.setattr("memxfer.migration.probing.levels._PAUSES", (0.0,))
+    synap.configure(isolation="equals_customer")
+    report = await migration.probe(synap.provider(customer_id=None))
+    assert (levels(report).found, levels(report).verdict) == (None, ClaimVerdict.NOT_TESTABLE)
+    assert [one["scope"]["level"] for one in synap.truth()] == ["user"]
+    synap.configure()
+    synap.break_with("/v1/context/customer/fetch", status=503)
+    report = await migration.probe(synap.provider(retry={"attempts": 1, "backoff": 0.001}))
+    assert (levels(report).found, client_key(report).found) == (None, "upsert")
+    assert (report.status, report.leftovers) == ("completed", ())
 
 
 async def test_a_document_of_which_nothing_is_kept_tells_no_policy(synap):
@@ -248,10 +304,9 @@ async def test_a_refused_deletion_is_a_downgrade_and_names_the_memories(synap):
     rule = {"match": {"method": "DELETE"}, "action": {"status": 403}}
     synap.emulator.faults = FaultPlan([FaultRule.model_validate(rule)])
     report = await migration.probe(synap.provider())
-    [left] = report.leftovers
-    assert left.key == memories_left(synap)[0]
+    assert {left.key for left in report.leftovers} == set(memories_left(synap))
     there = {memory["memory_id"] for one in synap.truth() for memory in one["memories"]}
-    assert there <= set(left.target_ids)
+    assert there <= {one for left in report.leftovers for one in left.target_ids}
     lowered = {c.path for c in report.claims if c.verdict is ClaimVerdict.DOWNGRADED}
     assert lowered == {"operations.delete", "writing.rollback"}
 

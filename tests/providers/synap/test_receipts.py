@@ -11,8 +11,8 @@ def batch(*keys):
     return [Document(key=key, record_id=key, body=None, size=0, scope="user") for key in keys]
 
 
-def accepted(key, handle="h"):
-    return Row(key, handle, "queued", "")
+def accepted(key, handle=None):
+    return Row(key, handle or f"h-{key}", "queued", "")
 
 
 def failed(key, message="invalid field"):
@@ -28,6 +28,7 @@ def outcomes(keys, rows):
 PENDING = (Outcome.PENDING, None)
 NO_ROW = (Outcome.UNKNOWN, "no_row")
 REJECTED = (Outcome.REJECTED, "rejected")
+SHARED = (Outcome.UNKNOWN, "shared_handle")
 DUPLICATE = (Outcome.REJECTED, "duplicate")
 
 
@@ -51,6 +52,14 @@ DUPLICATE = (Outcome.REJECTED, "duplicate")
         ([Row("a", None, "failed", "bad"), accepted("b")], [REJECTED, PENDING]),
         ([Row("a", None, "queued", ""), accepted("b")], [(Outcome.UNKNOWN, "no_handle"), PENDING]),
         ([Row("a", "h", "completed", ""), Row("b", "h2", "new word", "")], [PENDING, PENDING]),
+        ([accepted("a", "same"), accepted("b", "same")], [SHARED, SHARED]),
+        ([accepted("a", "same"), accepted("a", "same"), accepted("b")], [PENDING, PENDING]),
+        ([accepted("a", "same"), failed("b", "odd"), accepted("c", "same")], [PENDING, REJECTED]),
+        ([Row("a", "", "queued", ""), accepted("b")], [(Outcome.UNKNOWN, "no_handle"), PENDING]),
+        ([Row("a", "h", "FAILED", "bad"), accepted("b")], [REJECTED, PENDING]),
+        ([Row("a", "h", "rejected", ""), accepted("b")], [REJECTED, PENDING]),
+        ([Row("a", None, "odd word", "no room"), accepted("b")], [REJECTED, PENDING]),
+        ([Row("a", None, "", None), accepted("b")], [(Outcome.UNKNOWN, "no_handle"), PENDING]),
     ],
 )
 def test_every_document_gets_the_receipt_that_the_rows_prove(rows, expected):
@@ -73,10 +82,14 @@ def test_nothing_is_pending_without_an_accepted_row_and_nothing_rejected_that_wa
     found = outcomes(["a", "b", "c"], rows)
     assert len(found) == 3
     for key, (outcome, _) in zip("abc", found, strict=True):
-        is_accepted = any(
-            row.document_id == key and row.ingestion_id and row.status != "failed" for row in rows
-        )
-        assert (outcome is Outcome.PENDING) == is_accepted
+        handles = [
+            row.ingestion_id
+            for row in rows
+            if row.document_id == key and row.ingestion_id and row.status != "failed"
+        ]
+        if outcome is Outcome.PENDING:
+            assert handles
+        assert (outcome is Outcome.REJECTED) <= (not handles)
 
 
 def test_the_reason_is_kept_and_the_memory_is_not():

@@ -92,11 +92,14 @@ async def test_nobody_s_memories_are_shown_to_another(app):
         await say(provider, f"Tea of {user.encode().hex()}.", scope=Scope(user=user))
     await say(provider, "Tea of another customer.", scope=Scope(user="ann", tenant="globex"))
     await say(provider, "Tea of the customer.", scope=Scope(tenant="acme"))
+    shared = "Tea of the customer."
     for user in users:
-        assert await found(provider, "tea", Scope(user=user)) == [f"Tea of {user.encode().hex()}."]
+        own = {f"Tea of {user.encode().hex()}.", shared}
+        assert set(await found(provider, "tea", Scope(user=user))) == own
     assert await found(provider, "tea", Scope(user="ann", tenant="globex")) == ["Tea of another customer."]
-    assert await found(provider, "tea", Scope(tenant="acme")) == ["Tea of the customer."]
-    assert await found(provider, "tea", Scope(user="nobody")) == []
+    assert await found(provider, "tea", Scope(tenant="acme")) == [shared]
+    assert await found(provider, "tea", Scope(user="nobody")) == [shared]
+    assert await found(provider, "tea", Scope(user="nobody", tenant="globex")) == []
 
 
 async def test_a_b2c_instance_is_asked_without_a_customer(app, synap):
@@ -115,12 +118,95 @@ async def test_a_scope_that_names_nobody_is_refused(app, settings):
         await provider.package("tea", scope=Scope(agent="a1"), limit=5)
 
 
+@pytest.mark.parametrize("levels", ["isolated", "merged"])
 @pytest.mark.parametrize("unscoped", ["customer", "client", "assign:bob"])
-async def test_where_nobody_s_memories_are_written_they_are_read(app, unscoped):
+async def test_where_nobody_s_memories_are_written_they_are_read_and_by_whom_they_are_shared_with(
+    app, synap, unscoped, levels
+):
+    synap.configure(fetch_levels=levels)
     provider = await app(unscoped=unscoped)
     await say(provider, "Tea of nobody.", scope=Scope(agent="a1"))
     assert await found(provider, "tea", Scope()) == ["Tea of nobody."]
-    assert await found(provider, "tea", ANN) == []
+    assert await found(provider, "tea", ANN) == ([] if unscoped == "assign:bob" else ["Tea of nobody."])
+    stranger = Scope(user="ann", tenant="globex")
+    assert await found(provider, "tea", stranger) == (["Tea of nobody."] if unscoped == "client" else [])
+
+
+# -- levels -------------------------------------------------------------------------------------
+
+LEVELS = {
+    "Green tea of Ann.": Scope(user="ann", tenant="acme"),
+    "Green tea of the customer.": Scope(tenant="acme"),
+    "Green tea of everybody.": Scope(),
+}
+
+
+async def say_at_each_level(app):
+    writer = await app(unscoped="client")
+    for text, scope in LEVELS.items():
+        await say(writer, text, scope=scope)
+    await say(writer, "Green tea of Bob.", scope=Scope(user="bob"))
+    await say(writer, "Green tea of globex.", scope=Scope(tenant="globex"))
+
+
+@pytest.mark.parametrize("levels", ["isolated", "merged"])
+async def test_a_user_is_asked_with_the_levels_above_and_each_memory_is_told_once_as_whose_it_is(
+    app, synap, levels
+):
+    synap.configure(fetch_levels=levels)
+    await say_at_each_level(app)
+    provider = await app()
+    hits = await provider.search("green tea", scope=ANN, limit=10)
+    assert {hit.memory.content: hit.memory.scope for hit in hits} == LEVELS
+    assert len(hits) == len({hit.memory.id for hit in hits}) == 3
+    made = await provider.package("green tea", scope=ANN, limit=10)
+    assert sorted(made.text.splitlines()) == sorted(f"- {text}" for text in LEVELS)
+    assert len(await provider.search("green tea", scope=ANN, limit=2)) == 2
+    best, *_ = await provider.search("tea of everybody", scope=ANN, limit=3)
+    assert best.memory.content == "Green tea of everybody."
+    assert len(await provider.search("green tea", scope=Scope(tenant="acme"), limit=10)) == 2
+    assert len(await provider.search_level("green tea", scope=ANN, limit=10)) == (
+        3 if levels == "merged" else 1
+    )
+
+
+async def test_a_synap_that_is_said_to_merge_is_asked_once(app, synap):
+    synap.configure(fetch_levels="merged")
+    await say_at_each_level(app)
+    provider = await app(fetch_levels="merged")
+    before = len(synap.calls())
+    assert sorted(await found(provider, "green tea")) == sorted(LEVELS)
+    assert len(synap.calls()) == before + 1
+
+
+async def test_on_b2c_a_user_is_asked_with_what_is_everybody_s(app, synap):
+    synap.configure(isolation="equals_customer")
+    provider = await app(customer_id=None, unscoped="client")
+    for user in ("ann", "bob", None):
+        await say(provider, f"Tea of {user}.", scope=Scope(user=user))
+    assert sorted(await found(provider, "tea", ANN)) == ["Tea of None.", "Tea of ann."]
+
+
+@pytest.mark.parametrize("level", ["customer", "client"])
+async def test_a_wider_level_that_cannot_be_read_is_told_and_never_passed_over_in_silence(
+    app, synap, caplog, level
+):
+    provider = await app()
+    synap.break_with(f"/v1/context/{level}/fetch", status=429)
+    with pytest.raises(UnavailableError, match="a wider level was not read: RateLimitedError"):
+        await provider.search("tea", scope=ANN, limit=5)
+    await say(provider, "Ann likes tea.")
+    caplog.set_level(logging.WARNING)
+    assert await found(provider, "tea") == ["Ann likes tea."]
+    assert "a wider level was not read" in caplog.text
+
+
+async def test_the_user_s_own_level_has_to_answer(app, synap):
+    await say_at_each_level(app)
+    provider = await app()
+    synap.break_with("/v1/context/user/fetch", status=503)
+    with pytest.raises(UnavailableError):
+        await provider.search("tea", scope=ANN, limit=5)
 
 
 async def test_a_b2b_user_without_a_customer_cannot_be_asked_for(app):
@@ -132,7 +218,7 @@ async def test_a_b2b_user_without_a_customer_cannot_be_asked_for(app):
 async def test_the_mode_of_reading_is_fast_or_as_the_connection_says(app, monkeypatch):
     asked = []
     for settings in ({}, {"read_mode": "accurate"}, {"mode": "long-range"}):
-        provider = await app(**settings)
+        provider = await app(fetch_levels="merged", **settings)
         client = provider._connected()
         fetch = client.fetch
         monkeypatch.setattr(
@@ -153,7 +239,7 @@ async def test_both_transports_ask_the_same(synap, app, monkeypatch):
             return decoder.decode(body)
 
     monkeypatch.setattr(context_routes, "_DECODER", Spy())
-    provider = await app()
+    provider = await app(fetch_levels="merged")
     session = str(uuid.uuid4())
     bodies.clear()
     await provider.search("tea", scope=Scope(user="ann", session=session), limit=7)
@@ -361,5 +447,7 @@ async def test_nothing_but_what_an_app_asked_for_is_sent(app, synap):
         ("GET", memory),
         ("PATCH", memory),
         ("POST", "/api/v1/memories/batch"),
+        ("POST", "/v1/context/client/fetch"),
+        ("POST", "/v1/context/customer/fetch"),
         ("POST", "/v1/context/user/fetch"),
     ]

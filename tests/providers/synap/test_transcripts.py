@@ -289,20 +289,49 @@ async def test_a_transcript_that_the_emulator_must_refuse_is_rejected_not_lost(s
     assert synap.truth() == []
 
 
-async def test_turns_that_synap_did_not_take_are_told(synap, caplog):
+HANDLE = "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.mark.parametrize(
+    ("told", "recorded"),
+    [
+        ({"status": "queued", "turns_recorded": 1}, "1"),
+        ({"status": "queued", "turns_recorded": 0}, "0"),
+        ({"status": "queued", "turns_recorded": -3}, "0"),
+        ({"status": "queued"}, "an unknown number"),
+        ({"status": "queued", "turns_recorded": None}, "an unknown number"),
+        ({"status": "queued", "turns_recorded": "2"}, "an unknown number"),
+        ({"status": "queued", "turns_recorded": True}, "an unknown number"),
+        ({"status": "a new word", "turns_recorded": 1}, "1"),
+        ({"status": "duplicate", "turns_recorded": 1}, "1"),
+    ],
+)
+async def test_turns_that_synap_does_not_say_it_took_are_not_proven(synap, told, recorded):
+    provider = await connected(synap)
+    synap.break_with(INGEST, status=200, body={"ingestion_id": HANDLE, **told})
+    [receipt] = await provider.write([whole(provider, [turn(1), turn(2)])])
+    assert (receipt.outcome, receipt.ingestion_id) == (Outcome.PENDING, HANDLE)
+    assert receipt.error.code == "turns_not_recorded"
+    assert f"recorded {recorded} of the 2 turns" in str(receipt.error)
+    assert "tea" not in str(receipt.error)
+
+
+async def test_a_transcript_that_synap_has_already_counts_no_new_turns_and_lacks_none(synap):
     provider = await connected(synap)
     document = whole(provider, [turn(1), turn(2)])
-    told = {"ingestion_id": "00000000-0000-4000-8000-000000000000", "status": "queued", "turns_recorded": 1}
-    synap.break_with(INGEST, status=200, body=told)
-    [receipt] = await provider.write([document])
-    assert receipt.outcome is Outcome.PENDING
-    assert "synap recorded 1 of the 2 turns" in caplog.text
-    assert "tea" not in caplog.text
-    caplog.clear()
-    synap.break_with(INGEST, match={"nth": 99}, status=500)
-    await provider.write([document])
-    await provider.write([document])  # a duplicate records none
-    assert "turns" not in caplog.text
+    receipts = [(await provider.write([document]))[0] for _ in range(2)]
+    assert [receipt.error for receipt in receipts] == [None, None]
+    assert receipts[0].ingestion_id == receipts[1].ingestion_id
+
+
+async def test_an_answer_about_another_conversation_proves_nothing(synap):
+    provider = await connected(synap)
+    other = "11111111-0000-4000-8000-000000000000"
+    told = {"ingestion_id": HANDLE, "status": "queued", "turns_recorded": 2}
+    for names in ({"conversation_id": other}, {"external_conversation_id": other, "conversation_id": other}):
+        synap.break_with(INGEST, status=200, body={**told, **names})
+        [receipt] = await provider.write([whole(provider, [turn(1), turn(2)])])
+        assert (receipt.outcome, receipt.error.code) == (Outcome.UNKNOWN, "other_conversation")
 
 
 async def test_no_content_of_a_conversation_is_in_an_error(synap):

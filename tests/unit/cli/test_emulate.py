@@ -50,12 +50,15 @@ def test_it_tells_address_key_and_a_block_to_paste(emulator):
 
 
 def test_it_behaves_as_asked(emulator):
-    child = emulator("--json", "--latency", "0.01", "--rate", "90", "--duplicates", "echo")
+    child = emulator(
+        "--json", "--latency", "0.01", "--rate", "90", "--duplicates", "echo", "--levels", "merged"
+    )
     address = json.loads(child.stdout.readline())["base_url"]
     settings = httpx.get(f"{address}/_emulator/config", trust_env=False).json()
     assert settings["latency_seconds"] == 0.01
     assert settings["rate_limit"]["per_minute"] == 90
     assert settings["duplicate_policy"] == "echo"
+    assert settings["fetch_levels"] == "merged"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -90,6 +93,13 @@ def test_a_policy_that_it_does_not_know_is_refused(cli):
     answer = cli("emulate", "synap", "--duplicates", "sometimes")
     assert answer.exit_code == 2
     assert "duplicate_policy" in answer.stderr
+
+
+def test_levels_that_an_emulator_does_not_know_or_have_are_refused(cli):
+    for provider, mode, said in (("synap", "some", "fetch_levels"), ("mem0", "merged", "--levels")):
+        answer = cli("emulate", provider, "--levels", mode)
+        assert answer.exit_code == 2
+        assert said in answer.stderr
 
 
 def test_a_port_that_is_taken_is_named_with_a_way_on(cli):

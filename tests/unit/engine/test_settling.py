@@ -1,5 +1,6 @@
 """Targets that accept first and store later."""
 
+import msgspec
 import pytest
 
 from memxfer.engine.control import StopCause
@@ -93,13 +94,13 @@ async def test_the_pauses_grow_to_their_bound_while_nothing_moves_and_then_it_gi
     ("status", "state", "code"),
     [
         (IngestStatus(IngestState.STORED, target_ids=("m1",)), "stored", None),
-        (IngestStatus(IngestState.STORED), "stored", "no_memories"),
-        (IngestStatus(IngestState.STORED, target_ids=("m1",), partial=True), "stored", "partial"),
+        (IngestStatus(IngestState.STORED), "failed", "no_memories"),
+        (IngestStatus(IngestState.STORED, target_ids=("m1",), partial=True), "failed", "partial"),
         (
             IngestStatus(
                 IngestState.STORED, target_ids=("m1",), partial=True, error=RecordError("half", code="x")
             ),
-            "stored",
+            "failed",
             "partial",
         ),
         (IngestStatus(IngestState.FAILED, error=RecordError("no", code="too_odd")), "failed", "too_odd"),
@@ -115,6 +116,39 @@ async def test_every_end_is_told_as_it_is(job, status, state, code):
     assert job.state_of("r0001") == state
     assert job.problem_of("r0001") == code
     assert job.states()["stored"] + job.states()["failed"] == 3
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "code"),
+    [
+        (Outcome.PENDING, None, "not_proven"),
+        (Outcome.PENDING, IngestStatus(IngestState.STORED), "no_memories"),
+        (Outcome.PENDING, IngestStatus(IngestState.FAILED, error=RecordError("no", code="odd")), "odd"),
+        (Outcome.CREATED, None, "not_proven"),
+        (Outcome.UPDATED, None, "not_proven"),
+    ],
+)
+async def test_what_a_target_took_in_part_is_no_success_also_when_it_is_asked_in_a_later_run(
+    job, outcome, status, code
+):
+    class Short(answering(**({"r0001": status} if status else {}))):
+        async def _write(self, batch):
+            receipts = await super()._write(batch)
+            lacking = RecordError("3 of 7 were taken", code="some_word")
+            return [
+                msgspec.structs.replace(receipt, outcome=outcome, error=lacking)
+                if document.record_id == "r0001"
+                else receipt
+                for document, receipt in zip(batch, receipts, strict=True)
+            ]
+
+    job.target_class = Short
+    job.target_config = ASYNC
+    job.seed(3)
+    await job.run(settle=False)
+    await job.run()
+    assert job.states() == {"stored": 2, "failed": 1}
+    assert (job.state_of("r0001"), job.problem_of("r0001")) == ("failed", code)
 
 
 async def test_a_target_that_never_tells_ids_is_not_said_to_have_kept_nothing(job):

@@ -1,10 +1,13 @@
 """What a target tells by itself, later: it is noted in the job that it is about."""
 
 import json
+import sqlite3
+from contextlib import closing
 
 import pytest
 
 from memxfer import migration
+from memxfer.errors import JobLockedError
 from memxfer.ledger import StateFolder
 from memxfer.models import MemoryRecord, Scope
 from memxfer_memory import MemoryConfig, MemoryReferenceProvider, MemoryStore
@@ -29,11 +32,16 @@ async def job(tmp_path):
 
 
 def handles(folder):
-    import sqlite3
-    from contextlib import closing
+    return column(folder, "ingestion_id")
 
+
+def target_ids(folder):
+    return column(folder, "target_ids")
+
+
+def column(folder, name):
     with closing(sqlite3.connect(folder.ledger_path)) as ledger:
-        return [one for (one,) in ledger.execute("SELECT ingestion_id FROM record ORDER BY seq")]
+        return [one for (one,) in ledger.execute(f"SELECT {name} FROM record ORDER BY seq")]
 
 
 async def test_a_late_failure_is_a_failure_of_its_record(job, tmp_path):
@@ -43,9 +51,17 @@ async def test_a_late_failure_is_a_failure_of_its_record(job, tmp_path):
 
     status = migration.status("j", state_dir=tmp_path)
     assert (status.counts.listed, status.counts.stored, status.counts.failed) == (3, 2, 1)
+    assert status.status is migration.JobStatus.COMPLETED_WITH_FAILURES
     [failure] = migration.failures("j", state_dir=tmp_path)
     assert (failure.id, failure.code) == ("r1", "told_later")
     assert "private" not in failure.reason
+
+
+async def test_what_was_made_of_it_before_it_failed_stays_known(job, tmp_path):
+    before = target_ids(job)
+    await migration.note_failure(handles(job)[2], "x", state_dir=tmp_path)
+    assert all(before)
+    assert target_ids(job) == before
 
 
 async def test_told_again_or_about_nothing_of_ours_it_changes_nothing(job, tmp_path):
@@ -57,10 +73,20 @@ async def test_told_again_or_about_nothing_of_ours_it_changes_nothing(job, tmp_p
     assert migration.status("j", state_dir=tmp_path).counts.failed == 1
 
 
-async def test_a_job_that_runs_is_left_alone(job, tmp_path):
+async def test_a_failure_of_what_a_running_job_counts_as_stored_has_to_be_told_again(job, tmp_path):
+    with job.lock():
+        with pytest.raises(JobLockedError):
+            await migration.note_failure(handles(job)[0], "x", state_dir=tmp_path)
+        assert await migration.note_failure("somebody else's", "x", state_dir=tmp_path) is None
+    assert migration.status("j", state_dir=tmp_path).counts.failed == 0
+    assert await migration.note_failure(handles(job)[0], "x", state_dir=tmp_path) == "j"
+
+
+async def test_a_job_that_runs_asks_by_itself_about_what_it_has_not_seen_stored(job, tmp_path):
+    with closing(sqlite3.connect(job.ledger_path)) as ledger, ledger:
+        ledger.execute("UPDATE record SET state = 'accepted' WHERE id = 'r0'")
     with job.lock():
         assert await migration.note_failure(handles(job)[0], "x", state_dir=tmp_path) is None
-    assert migration.status("j", state_dir=tmp_path).counts.failed == 0
 
 
 async def test_a_warning_is_shown_by_every_job_that_runs_into_that_target_until_it_runs_anew(job, tmp_path):

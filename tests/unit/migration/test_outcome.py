@@ -75,6 +75,16 @@ def test_a_job_at_rest_says_what_to_do_next(counts, message):
     assert ended(**counts).message == message
 
 
+def test_a_job_of_which_the_target_kept_nothing_says_so_first():
+    nothing = ended(failed=1_200, skipped=3, silent=1_200)
+    assert nothing.status is JobStatus.COMPLETED_WITH_FAILURES
+    assert nothing.message == (
+        "new kept no memory of any of the 1,200 records; "
+        "`memxfer failures move` lists what did not arrive, and why"
+    )
+    assert not ended(failed=2, stored=1, silent=2).message.startswith("new kept")
+
+
 def test_a_sample_says_how_to_move_the_rest():
     result = ended(plan=PLAN.model_copy(update={"sample": 10}), stored=10)
 

@@ -20,7 +20,16 @@ from memxfer.spi import (
 from memxfer.transport import error_for_status, is_duplicate_text, redact, retry_after
 from memxfer_synap.client.port import BatchAnswer, Job, Row, TranscriptAnswer, WhoAmI
 
-__all__ = ["NAME", "Answer", "read_batch", "read_job", "read_transcript", "read_whoami", "refusal"]
+__all__ = [
+    "NAME",
+    "Answer",
+    "read_batch",
+    "read_created",
+    "read_job",
+    "read_transcript",
+    "read_whoami",
+    "refusal",
+]
 
 NAME = "synap"
 
@@ -90,6 +99,28 @@ def read_batch(answer: Answer) -> BatchAnswer:
     return BatchAnswer(tuple(_row(row) for row in results if isinstance(row, dict)), answer.correlation_id)
 
 
+def read_created(answer: Answer, *, sent_id: str) -> BatchAnswer:
+    """Read the 200 of `POST /api/v1/memories/create`, the one row of a batch without the batch.
+
+    Args:
+        answer: The answer.
+        sent_id: The `document_id` that was sent; a row that names none can be about nothing else.
+
+    Raises:
+        AmbiguousError: It cannot be read. The document may have been stored.
+    """
+    body = answer.json()
+    if not isinstance(body, dict) or not body.keys() & {"ingestion_id", "status"}:
+        raise AmbiguousError(
+            "synap took the document, but its answer cannot be read",
+            code="unreadable_answer",
+            **_details(answer, status=answer.status),
+        )
+    row = _row(body)
+    named = row if body.get("document_id") is not None else msgspec.structs.replace(row, document_id=sent_id)
+    return BatchAnswer((named,), answer.correlation_id)
+
+
 def read_transcript(answer: Answer) -> TranscriptAnswer:
     """Read the 200 of `POST /v1/conversations/ingest`.
 
@@ -104,9 +135,14 @@ def read_transcript(answer: Answer) -> TranscriptAnswer:
             code="unreadable_answer",
             **_details(answer, status=answer.status),
         )
-    found = body.get("turns_recorded")
-    recorded = found if isinstance(found, int) else None
-    return TranscriptAnswer(_text(body.get("ingestion_id")), status.lower(), answer.correlation_id, recorded)
+    names = (_text(body.get(name)) for name in ("conversation_id", "external_conversation_id"))
+    return TranscriptAnswer(
+        _text(body.get("ingestion_id")),
+        status.lower(),
+        answer.correlation_id,
+        _whole(body.get("turns_recorded")),
+        tuple(name for name in names if name),
+    )
 
 
 def read_job(answer: Answer) -> Job:
@@ -121,7 +157,14 @@ def read_job(answer: Answer) -> Job:
         raise unreadable(answer)
     found = body.get("memory_ids")
     memory_ids = tuple(one for one in found if isinstance(one, str)) if isinstance(found, list) else ()
-    return Job(status.lower(), memory_ids, _text(body.get("error_message")) or "", answer.correlation_id)
+    return Job(
+        status.lower(),
+        memory_ids,
+        _text(body.get("error_message")) or "",
+        answer.correlation_id,
+        _text(body.get("ingestion_id")),
+        _whole(body.get("memories_created")),
+    )
 
 
 def unreadable(answer: Answer) -> UnavailableError:
@@ -209,6 +252,10 @@ def _row(row: Mapping[str, Any]) -> Row:
         _text(row.get("status")) or "",
         _text(row.get("error_message")),
     )
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _text(value: Any) -> str | None:

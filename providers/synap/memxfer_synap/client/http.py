@@ -16,6 +16,7 @@ from memxfer_synap.client.answers import (
     NAME,
     Answer,
     read_batch,
+    read_created,
     read_job,
     read_transcript,
     read_whoami,
@@ -36,6 +37,7 @@ __all__ = ["HttpSynapClient"]
 
 _WHOAMI = "/api/v1/auth/whoami"
 _BATCH = "/api/v1/memories/batch"
+_CREATE = "/api/v1/memories/create"
 _TRANSCRIPT = "/v1/conversations/ingest"
 _STATUS = "/api/v1/memories/status"
 _MEMORIES = "/api/v1/memories"
@@ -108,6 +110,11 @@ class HttpSynapClient:
         """Hand in the documents in one request; see `SynapClient`."""
         body = b'{"documents":[%b],"fail_fast":false}' % b",".join(documents)
         return read_batch(await self._ask("POST", _BATCH, operation="write", is_write=True, content=body))
+
+    async def create(self, document: bytes) -> BatchAnswer:
+        """Hand in one document by the call for single ones; see `SynapClient`."""
+        answer = await self._ask("POST", _CREATE, operation="write", is_write=True, content=document)
+        return read_created(answer, sent_id=msgspec.json.decode(document)["document_id"])
 
     async def ingest_transcript(self, transcript: bytes) -> TranscriptAnswer:
         """Hand in one conversation; see `SynapClient`."""

@@ -105,23 +105,36 @@ class TranscriptAnswer:
         ingestion_id: Handle to ask for its progress.
         status: `queued`, or `duplicate` where Synap has this very transcript already.
         correlation_id: Synap's id of the request.
-        recorded: How many turns it took, where it says so.
+        recorded: How many turns it took; `None` where it does not say, or says it in no whole number.
+        names: The ids by which it names the conversation, where it does.
     """
 
     ingestion_id: str | None
     status: str
     correlation_id: str | None
     recorded: int | None = None
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """How far an accepted document is: queued, processing, completed, failed, partial_success."""
+    """How far an accepted document is: queued, processing, completed, failed, partial_success.
+
+    Attributes:
+        status: The word, in lower case.
+        memory_ids: Memories made of it so far.
+        error_message: What went wrong; may be empty.
+        correlation_id: Synap's id of the request.
+        ingestion_id: Which document the answer is about; `None` where it does not say.
+        created: How many memories it says were made; `None` where it does not say.
+    """
 
     status: str
     memory_ids: tuple[str, ...]
     error_message: str
     correlation_id: str | None
+    ingestion_id: str | None = None
+    created: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +174,7 @@ class FoundMemory:
         metadata: The document's; a get has none.
         times: `said_at`, `extracted_at`, `created_at`, `updated_at`, `valid_until`, as they were written.
         others: Every other field.
+        level: The widest level whose fetch gave it; empty before levels are put together.
     """
 
     memory_id: str
@@ -171,6 +185,7 @@ class FoundMemory:
     metadata: dict[str, Any] = field(default_factory=dict)
     times: dict[str, str] = field(default_factory=dict)
     others: dict[str, Any] = field(default_factory=dict)
+    level: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +211,18 @@ class SynapClient(Protocol):
 
     async def create_batch(self, documents: Sequence[bytes]) -> BatchAnswer:
         """Hand in 1 to 100 documents, each a `SynapDocument` in JSON.
+
+        Raises:
+            AmbiguousError: It may have happened.
+            BatchRefusedError, TransientError, FatalError: It has not.
+        """
+        ...
+
+    async def create(self, document: bytes) -> BatchAnswer:
+        """Hand in one document, a `SynapDocument` in JSON, by the call for what is said just now.
+
+        Returns:
+            The same as a batch of one.
 
         Raises:
             AmbiguousError: It may have happened.

@@ -14,7 +14,15 @@ import msgspec
 
 from memxfer.spi import AmbiguousError, ProviderError, ProviderNotInstalledError, UnavailableError, parse_time
 from memxfer.transport import classify, open_client
-from memxfer_synap.client.answers import NAME, Answer, read_batch, read_job, read_transcript, refusal
+from memxfer_synap.client.answers import (
+    NAME,
+    Answer,
+    read_batch,
+    read_created,
+    read_job,
+    read_transcript,
+    refusal,
+)
 from memxfer_synap.client.caching import GuardedCache, install_cache
 from memxfer_synap.client.contexts import REPLACE, context_of, memory_of, read_context, read_memory
 from memxfer_synap.client.port import (
@@ -179,7 +187,13 @@ class SdkSynapClient:
         found, answer = await self._call(
             "write", lambda: self._sdk.memories.batch_create(fields), is_write=True
         )
-        return read_batch(answer) if answer else _batch(found)
+        return read_batch(answer) if answer else _rows(found.results)
+
+    async def create(self, document: bytes) -> BatchAnswer:
+        """Hand in one document by `memories.create`; see `SynapClient`."""
+        fields = msgspec.json.decode(document)
+        found, answer = await self._call("write", lambda: self._sdk.memories.create(**fields), is_write=True)
+        return read_created(answer, sent_id=fields["document_id"]) if answer else _rows([found])
 
     async def ingest_transcript(self, transcript: bytes) -> TranscriptAnswer:
         """Hand in one conversation by `conversation.ingest_transcript`; see `SynapClient`."""
@@ -189,7 +203,8 @@ class SdkSynapClient:
         )
         if answer is not None:
             return read_transcript(answer)
-        return TranscriptAnswer(str(found.ingestion_id), str(found.status), None, found.turns_recorded)
+        names = (found.conversation_id, found.external_conversation_id)
+        return TranscriptAnswer(str(found.ingestion_id), str(found.status), None, found.turns_recorded, names)
 
     async def job(self, ingestion_id: str) -> Job | None:
         """Return one document's progress by `memories.status`; see `SynapClient`."""
@@ -346,15 +361,22 @@ def _cut_off(operation: str, is_write: bool) -> ProviderError:
     return kind("synap's answer was cut off", provider=NAME, operation=operation, code="no_answer")
 
 
-def _batch(found: Any) -> BatchAnswer:
-    """Read the SDK's own `BatchCreateResponse`."""
+def _rows(found: Sequence[Any]) -> BatchAnswer:
+    """Read the SDK's own `CreateMemoryResponse`s."""
     rows = tuple(
-        Row(row.document_id, str(row.ingestion_id), str(row.status), row.error_message)
-        for row in found.results
+        Row(row.document_id, str(row.ingestion_id), str(row.status), row.error_message) for row in found
     )
     return BatchAnswer(rows, None)
 
 
 def _job(found: Any) -> Job:
     """Read the SDK's own `MemoryStatusResponse`."""
-    return Job(str(found.status), tuple(found.memory_ids), found.error_message or "", None)
+    memory_ids = tuple(map(str, found.memory_ids))
+    return Job(
+        str(found.status),
+        memory_ids,
+        found.error_message or "",
+        None,
+        str(found.ingestion_id),
+        found.memories_created,
+    )

@@ -51,7 +51,11 @@ _DECODER = msgspec.json.Decoder(_Fetch)
 
 
 class ContextRoutes:
-    """Context fetches of the four levels; each answers for its own level alone."""
+    """Context fetches of the four levels.
+
+    Which levels one reads is the setting `fetch_levels`. A conversation is its owner's: its fetch reads what
+    the owner's does.
+    """
 
     def __init__(self, emulator: SynapEmulator) -> None:
         self._emulator = emulator
@@ -72,7 +76,7 @@ class ContextRoutes:
         owner = self._owner(call, asked, level)
         instance = call.identity.instance_id
         return self._answer(
-            asked, self._emulator.memories_of(instance, owner), self._recent(instance, asked, owner)
+            asked, self._emulator.readable_at(instance, owner), self._recent(instance, asked, owner)
         )
 
     def _recent(self, instance: str, asked: _Fetch, owner: Owner) -> dict[str, Any] | None:
@@ -113,8 +117,7 @@ class ContextRoutes:
         conversation = self._emulator.conversations.find(instance, conversation_id)
         if conversation is None:
             raise RefusedError(404, "Conversation not found: only ingested or recorded ones are registered")
-        document = self._emulator.store.document(instance, conversation.seq) if conversation.seq else None
-        memories = self._emulator.visible([document] if document else [])
+        memories = self._emulator.readable_at(instance, Owner.from_key(conversation.owner_key))
         recent = self._state(instance, conversation) if asked.include_conversation_context else None
         return self._answer(asked, memories, recent)
 

@@ -98,7 +98,7 @@ class ConversationRoutes:
         emulator = self._emulator
         instance = call.identity.instance_id
         require_credits(emulator.store, emulator.settings, 1)
-        turns = _turns_of(asked.transcript)
+        turns = self._recorded(asked)
         document = _document_of(asked, owner, turns)
         store = emulator.store
         seq = store.last_seq + 1
@@ -123,12 +123,15 @@ class ConversationRoutes:
                 "external_conversation_id": asked.conversation_id,
                 "ingestion_id": self._emulator.store.ids.ingestion(seq),
                 "status": status,
-                "turns_recorded": len(_turns_of(asked.transcript)) if status == "queued" else 0,
+                "turns_recorded": len(self._recorded(asked)) if status == "queued" else 0,
                 "summary_status": "in_progress" if status == "queued" else "already_compacted",
                 "queued_at": self._emulator.now_iso(),
                 "warnings": [] if dated else ["No event time was supplied"],
             },
         )
+
+    def _recorded(self, asked: _Transcript) -> list[dict[str, Any]]:
+        return _turns_of(asked.transcript)[: self._emulator.settings.turns_recorded]
 
     def _record(self, call: Call) -> Answer:
         self._emulator.require_ready()

@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 import uuid
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -62,6 +63,7 @@ class SynapEmulator(Emulator[SynapSettings]):
         self.store = SynapStore(state_path, new_id=new_id)
         self.conversations = Conversations(self.store)
         self._account = AccountRoutes(self)
+        self.ingest_calls = Counter[str]()
         super().__init__(settings, clock=clock, sleep=sleep)
 
     def apply(self, settings: SynapSettings) -> None:
@@ -144,6 +146,11 @@ class SynapEmulator(Emulator[SynapSettings]):
         """Return the memories of exactly this owner that have appeared, oldest document first."""
         return self.visible(self.store.owned(instance, owner))
 
+    def readable_at(self, instance: str, owner: Owner) -> list[Memory]:
+        """Return the memories that a fetch at an owner's level reads, by the setting `fetch_levels`."""
+        wider = owner.wider() if self.settings.fetch_levels == "merged" else ()
+        return [one for level in (owner, *wider) for one in self.memories_of(instance, level)]
+
     def visible(self, documents: Iterable[StoredDocument]) -> list[Memory]:
         """Return the memories of those documents whose processing is done."""
         processing = self.processing()
@@ -173,12 +180,17 @@ class SynapEmulator(Emulator[SynapSettings]):
         return {"total": self.store.distinct()[0], "offset": offset, "limit": limit, "documents": page}
 
     def summary(self) -> Mapping[str, Any]:
-        """Return counts; `memories` includes those that have not appeared yet."""
-        return {**self.store.counts(), "telemetry_events": self._account.telemetry_events}
+        """Return counts; `memories` includes those that have not appeared yet.
+
+        `create_calls` and `batch_calls` are requests since the start or the last reset, refused ones too.
+        """
+        calls = {name: self.ingest_calls[name] for name in ("create_calls", "batch_calls")}
+        return {**self.store.counts(), **calls, "telemetry_events": self._account.telemetry_events}
 
     def clear(self) -> None:
         """Delete everything stored; all ids given out become unknown."""
         self.store.clear()
+        self.ingest_calls.clear()
         self._account.telemetry_events = 0
 
     def banner(self) -> str:

@@ -55,6 +55,7 @@ class MemoriesRoutes:
         ]
 
     def _create(self, call: Call) -> Answer:
+        self._emulator.ingest_calls["create_calls"] += 1
         return self._create_one(call, call.body)
 
     def _create_one(self, call: Call, raw: bytes) -> Answer:
@@ -69,6 +70,7 @@ class MemoriesRoutes:
         return Answer(200, {name: value for name, value in result.items() if name != "error_message"})
 
     def _batch(self, call: Call) -> Answer:
+        self._emulator.ingest_calls["batch_calls"] += 1
         self._emulator.require_ready()
         batch = call.decode(BATCH_DECODER)
         self._check_size(len(batch.documents))

@@ -35,6 +35,14 @@ class Owner:
         level, customer_id, user_id = key.split(_SEPARATOR, 2)
         return cls(level, customer_id, user_id)  # type: ignore[arg-type]  # only `key` writes these
 
+    def wider(self) -> tuple[Owner, ...]:
+        """Return the levels above, the nearest first."""
+        if self.level == "client":
+            return ()
+        has_customer = self.level == "user" and self.customer_id
+        customer = (Owner("customer", self.customer_id),) if has_customer else ()
+        return (*customer, Owner("client"))
+
     def as_json(self) -> dict[str, str | None]:
         """Return the wire names, with `None` for what is not set."""
         return {

@@ -63,8 +63,16 @@ class SynapSettings(EmulatorSettings):
     not_ready_seconds: float = Field(
         default=0.0, ge=0, description="409 instance_not_ready for so long from when it is set"
     )
+    turns_recorded: int | None = Field(
+        default=None, ge=0, description="most turns of a transcript that are recorded; none = all"
+    )
     credits: float | None = Field(default=None, ge=0, description="402 when spent; none = unlimited")
     credits_per_document: float = Field(default=1.0, ge=0)
+    fetch_levels: Literal["isolated", "merged"] = Field(
+        default="isolated",
+        description="merged: a user's fetch also reads the customer's and the client's memories, and a "
+        "customer's the client's; the vendor's pages and its SDK contradict each other",
+    )
     retrieval: Retrieval | None = Field(default=None, description="degrades context fetches")
     delete_cap: int = Field(default=1000, ge=1, description="documents that one data.delete call removes")
 

@@ -79,18 +79,23 @@ def test_a_user_s_fetch_tells_of_a_conversation_that_is_the_user_s(api):
     assert "conversation_context" not in fetch(api, **{**asked, "conversation_id": str(uuid.uuid4())})
 
 
-def test_each_level_answers_for_itself_alone(api):
+@pytest.mark.parametrize("levels", ["isolated", "merged"])
+def test_a_level_answers_for_itself_alone_or_with_those_above_as_it_is_set(api, server, levels):
+    server.admin.configure(fetch_levels=levels)
     ingest(api, "Oslo of a user.")
     ingest(api, "Oslo of another user.", user_id="u2")
     ingest(api, "Oslo of a customer.", user_id=None)
     ingest(api, "Oslo of all.", user_id=None, customer_id=None)
     query = {"search_query": ["oslo"], "response_shape": "ranked"}
-    found = {level: contents(fetch(api, level, **query)) for level in ("user", "customer", "client")}
-    assert found == {
-        "user": ["Oslo of a user."],
-        "customer": ["Oslo of a customer."],
-        "client": ["Oslo of all."],
+    ingest(api, "Oslo of another customer.", user_id=None, customer_id="c2")
+    found = {level: set(contents(fetch(api, level, **query))) for level in ("user", "customer", "client")}
+    own = {"user": {"Oslo of a user."}, "customer": {"Oslo of a customer."}, "client": {"Oslo of all."}}
+    wider = {
+        "user": set.union(*own.values()),
+        "customer": own["customer"] | own["client"],
+        "client": own["client"],
     }
+    assert found == (own if levels == "isolated" else wider)
 
 
 @pytest.mark.parametrize("ids", [{}, {"user_id": "u1"}, {"customer_id": "c1"}])
@@ -225,7 +230,7 @@ def test_a_conversation_fetch_knows_registered_conversations_only(api):
     ingest(api, "I like tea elsewhere.", metadata={"conversation_id": conversation_id})
     query = {"search_query": ["tea"], "response_shape": "ranked"}
     body = fetch(api, "conversation", conversation_id=conversation_id, **query)
-    assert contents(body) == ["I like tea."]
+    assert set(contents(body)) == {"I like tea.", "I like tea elsewhere."}
     assert len(body["conversation_context"]["recent_turns"]) == 2
     unknown = {"conversation_id": str(uuid.uuid4()), **query}
     assert api.post("/v1/context/conversation/fetch", json=unknown).status_code == 404
@@ -249,6 +254,17 @@ def test_messages_register_a_conversation_and_page(api):
     assert [(turn["position"], turn["content"]) for turn in page] == [(4, "m3"), (5, "m4")]
     assert api.get(f"/v1/conversations/{uuid.uuid4()}/messages").status_code == 404
     assert api.get(path, params={"start": "x"}).status_code == 422
+
+
+def test_a_recorded_conversation_finds_what_its_user_has_and_nobody_else_s(api):
+    conversation_id = str(uuid.uuid4())
+    row = {"conversation_id": conversation_id, "role": "user", "content": "Hello.", **OWNER}
+    api.post("/v1/conversations/messages", json=row).raise_for_status()
+    query = {"conversation_id": conversation_id, "search_query": ["tea"], "response_shape": "ranked"}
+    assert contents(fetch(api, "conversation", **query)) == []
+    ingest(api, "I like tea.")
+    ingest(api, "Tea of another user.", user_id="u2")
+    assert contents(fetch(api, "conversation", **query)) == ["I like tea."]
 
 
 # --- forgetting and deleting ---

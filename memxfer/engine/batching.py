@@ -18,7 +18,17 @@ from memxfer.engine.residue import Residue
 from memxfer.engine.settings import EngineSettings
 from memxfer.engine.watermark import PartitionWalk, Ticket
 from memxfer.errors import ProviderError, RecordError
-from memxfer.ledger import Change, InDoubt, Ledger, Part, Problem, ResidueLine, State, Waiting
+from memxfer.ledger import (
+    Change,
+    InDoubt,
+    Ledger,
+    Part,
+    Problem,
+    ResidueLine,
+    State,
+    Waiting,
+    stored_name,
+)
 from memxfer.ledger.states import FILTERED, IGNORED
 from memxfer.models import MemoryRecord, encode_record, sanitise_text
 from memxfer.spi import Clock, Document, Prepared, Refused, Skipped
@@ -202,7 +212,7 @@ class Batcher:
         if isinstance(prepared, Document) and prepared.group is not None:
             if doubt is not None:
                 raise regrouped(self._pipeline.target.name)
-            self._keep_waiting(change, ticket, listed, prepared, original)
+            self._keep_waiting(change, ticket, listed, prepared, prepared.group, original)
             return None
         if isinstance(prepared, Document):
             seq = doubt.seq if doubt else self._ledger.reserve()
@@ -223,11 +233,12 @@ class Batcher:
         ticket: Ticket,
         listed: Listed,
         document: Document,
+        group: str,
         original: ResidueLine | None,
     ) -> None:
         """Keep a part of a group in the ledger until the rest of it is listed."""
         if self._settings.sample is not None:
-            self._sampled_groups.add(document.group or "")
+            self._sampled_groups.add(stored_name(group))
         seq = self._ledger.reserve()
         ticket.last_seq = max(ticket.last_seq, seq)
         encoded = listed.encoded or encode_record(listed.record)
@@ -236,7 +247,7 @@ class Batcher:
             partition=ticket.walk.row.id,
             part=Part(seq, document.record_id, document.key, 0, encoded),
             digest=listed.hash,
-            group=document.group or "",
+            group=group,
             rank=document.rank,
         )
         if original is not None:
@@ -271,7 +282,9 @@ class Batcher:
         if not self._sampled_groups:
             return False
         prepared = self._pipeline.prepare(record)
-        return isinstance(prepared, Document) and prepared.group in self._sampled_groups
+        if not isinstance(prepared, Document) or prepared.group is None:
+            return False
+        return stored_name(prepared.group) in self._sampled_groups
 
     def _meet(self, ticket: Ticket, record_id: str) -> InDoubt | None:
         doubt = ticket.meet(record_id)

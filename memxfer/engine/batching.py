@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 
 from memxfer.engine.batches import Batch, Entry, Lanes
 from memxfer.engine.budget import ByteBudget
@@ -36,6 +37,15 @@ from memxfer.spi import Clock, Document, Prepared, Refused, Skipped
 __all__ = ["Batcher", "WalkSlice", "consume", "note_changes"]
 
 _TICK = 0.02
+
+
+class _Mark(Enum):
+    """What is put among the pages."""
+
+    FLUSH = "flush"
+    END = "end"
+
+
 _DESELECTED = Skipped("deselected")
 
 
@@ -75,7 +85,7 @@ class Batcher:
         self._control = control
         self._clock = clock
         self._settings = settings
-        self._pages: asyncio.Queue[tuple[WalkSlice, ListedPage] | None] = asyncio.Queue()
+        self._pages: asyncio.Queue[tuple[WalkSlice, ListedPage] | _Mark] = asyncio.Queue()
         self.batches: asyncio.Queue[Batch | None] = asyncio.Queue(maxsize=settings.writers)
         self._fresh = Lanes(batch_size, settings.batch_bytes)
         self._doubtful = Lanes(batch_size, settings.batch_bytes)
@@ -92,9 +102,13 @@ class Batcher:
             item.walk.expect_page()
         self._pages.put_nowait((item, page))
 
+    def flush(self) -> None:
+        """Send what waits for company, once the pages delivered so far are taken."""
+        self._pages.put_nowait(_Mark.FLUSH)
+
     def close(self) -> None:
         """Say that no page will follow."""
-        self._pages.put_nowait(None)
+        self._pages.put_nowait(_Mark.END)
 
     async def run(self) -> None:
         """Work until `close`, then send each writer its end mark."""
@@ -126,9 +140,12 @@ class Batcher:
             await self._flush_if_stale()
             return True
         self._idle = 0.0
-        if item is None:
+        if item is _Mark.END:
             return False
-        if self._control.is_stopping:
+        if isinstance(item, _Mark):
+            if not self._control.is_stopping:
+                await self._flush_all()
+        elif self._control.is_stopping:
             await self._budget.release(item[1].size)
         else:
             await self._take(*item)
@@ -274,6 +291,7 @@ class Batcher:
             ticket.is_cut = True
         else:
             self._taken += 1
+            ticket.walk.note_new(record.created_at, self._clock)
             return True
         return False
 
@@ -295,11 +313,6 @@ class Batcher:
     @property
     def _has_enough(self) -> bool:
         return self._settings.sample is not None and self._taken >= self._settings.sample
-
-    @property
-    def taken(self) -> int:
-        """Records the job has taken up so far, earlier runs included."""
-        return self._taken
 
     @property
     def is_full(self) -> bool:

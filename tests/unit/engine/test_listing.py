@@ -3,6 +3,7 @@
 import pytest
 
 from memxfer.engine.control import StopCause
+from memxfer.engine.engine import Shortage
 from memxfer.errors import AuthError, ProviderError, UnavailableError
 from memxfer.models import MemoryRecord
 from memxfer.spi import Partition, RawPage
@@ -81,7 +82,7 @@ async def test_pages_of_rows_that_are_no_memories_are_not_empty(job):
     run = await job.run()
     assert run.engine.aborted == {}
     assert job.counters()["rows_ignored"] == 1006
-    assert not run.engine.is_short
+    assert run.engine.shortage is None
 
 
 @pytest.mark.parametrize("listing", ["keyset", "offset"])
@@ -96,14 +97,22 @@ async def test_a_row_listed_twice_is_moved_once(job, listing):
 async def test_a_listing_shorter_than_the_source_says_is_never_complete(job):
     job.seed(12)
     run = await job.run(source_faults=[Fault(FaultKind.LYING_TOTAL, on="count", factor=2)])
-    assert run.engine.is_short
+    assert run.engine.shortage == Shortage(counted=24, listed=12)
     assert job.states() == {"stored": 12}
 
 
-async def test_rows_that_vanish_from_the_listing_are_noticed_by_the_count(job):
+async def test_rows_that_one_listing_left_out_are_noticed_by_the_count_and_listed_again(job):
     job.seed(12)
     run = await job.run(source_faults=[Fault(FaultKind.VANISHED_ROWS, on="read_page", calls=(2,))])
-    assert run.engine.is_short
+    assert run.engine.shortage is None
+    job.check_complete()
+
+
+async def test_rows_that_no_listing_shows_are_noticed_by_the_count(job):
+    job.seed(12)
+    faults = [Fault(FaultKind.VANISHED_ROWS, on="read_page", calls=range(2, 20, 2))]
+    run = await job.run(source_faults=faults)
+    assert run.engine.shortage == Shortage(counted=12, listed=11)
 
 
 async def test_rows_deleted_while_listing_are_not_missed(job):
@@ -113,13 +122,13 @@ async def test_rows_deleted_while_listing_are_not_missed(job):
         job.source.remove("r0011")
 
     run = await job.run(during=delete)
-    assert not run.engine.is_short
+    assert run.engine.shortage is None
 
 
 async def test_without_a_count_nothing_is_said_about_completeness(job):
     job.seed(3)
     run = await job.run(hide_source=("count",))
-    assert not run.engine.is_short
+    assert run.engine.shortage is None
     assert run.engine.snapshot().total in (None, 0)
 
 
@@ -131,7 +140,7 @@ async def test_the_count_of_the_first_run_is_kept(job):
     job.seed(3, start=50)
     run = await job.run()
     assert job.query("SELECT value FROM meta WHERE name = 'source_count'") == [("12",)]
-    assert not run.engine.is_short, "rows that came after the job are not missing from it"
+    assert run.engine.shortage is None, "rows that came after the job are not missing from it"
 
 
 async def test_a_row_that_does_not_decode_is_rejected_by_its_id_and_costs_nobody_else(job):

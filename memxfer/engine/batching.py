@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 
 from memxfer.engine.batches import Batch, Entry, Lanes
 from memxfer.engine.budget import ByteBudget
@@ -18,7 +19,17 @@ from memxfer.engine.residue import Residue
 from memxfer.engine.settings import EngineSettings
 from memxfer.engine.watermark import PartitionWalk, Ticket
 from memxfer.errors import ProviderError, RecordError
-from memxfer.ledger import Change, InDoubt, Ledger, Part, Problem, ResidueLine, State, Waiting
+from memxfer.ledger import (
+    Change,
+    InDoubt,
+    Ledger,
+    Part,
+    Problem,
+    ResidueLine,
+    State,
+    Waiting,
+    stored_name,
+)
 from memxfer.ledger.states import FILTERED, IGNORED
 from memxfer.models import MemoryRecord, encode_record, sanitise_text
 from memxfer.spi import Clock, Document, Prepared, Refused, Skipped
@@ -26,6 +37,15 @@ from memxfer.spi import Clock, Document, Prepared, Refused, Skipped
 __all__ = ["Batcher", "WalkSlice", "consume", "note_changes"]
 
 _TICK = 0.02
+
+
+class _Mark(Enum):
+    """What is put among the pages."""
+
+    FLUSH = "flush"
+    END = "end"
+
+
 _DESELECTED = Skipped("deselected")
 
 
@@ -65,7 +85,7 @@ class Batcher:
         self._control = control
         self._clock = clock
         self._settings = settings
-        self._pages: asyncio.Queue[tuple[WalkSlice, ListedPage] | None] = asyncio.Queue()
+        self._pages: asyncio.Queue[tuple[WalkSlice, ListedPage] | _Mark] = asyncio.Queue()
         self.batches: asyncio.Queue[Batch | None] = asyncio.Queue(maxsize=settings.writers)
         self._fresh = Lanes(batch_size, settings.batch_bytes)
         self._doubtful = Lanes(batch_size, settings.batch_bytes)
@@ -82,9 +102,13 @@ class Batcher:
             item.walk.expect_page()
         self._pages.put_nowait((item, page))
 
+    def flush(self) -> None:
+        """Send what waits for company, once the pages delivered so far are taken."""
+        self._pages.put_nowait(_Mark.FLUSH)
+
     def close(self) -> None:
         """Say that no page will follow."""
-        self._pages.put_nowait(None)
+        self._pages.put_nowait(_Mark.END)
 
     async def run(self) -> None:
         """Work until `close`, then send each writer its end mark."""
@@ -116,9 +140,12 @@ class Batcher:
             await self._flush_if_stale()
             return True
         self._idle = 0.0
-        if item is None:
+        if item is _Mark.END:
             return False
-        if self._control.is_stopping:
+        if isinstance(item, _Mark):
+            if not self._control.is_stopping:
+                await self._flush_all()
+        elif self._control.is_stopping:
             await self._budget.release(item[1].size)
         else:
             await self._take(*item)
@@ -202,7 +229,7 @@ class Batcher:
         if isinstance(prepared, Document) and prepared.group is not None:
             if doubt is not None:
                 raise regrouped(self._pipeline.target.name)
-            self._keep_waiting(change, ticket, listed, prepared, original)
+            self._keep_waiting(change, ticket, listed, prepared, prepared.group, original)
             return None
         if isinstance(prepared, Document):
             seq = doubt.seq if doubt else self._ledger.reserve()
@@ -223,11 +250,12 @@ class Batcher:
         ticket: Ticket,
         listed: Listed,
         document: Document,
+        group: str,
         original: ResidueLine | None,
     ) -> None:
         """Keep a part of a group in the ledger until the rest of it is listed."""
         if self._settings.sample is not None:
-            self._sampled_groups.add(document.group or "")
+            self._sampled_groups.add(stored_name(group))
         seq = self._ledger.reserve()
         ticket.last_seq = max(ticket.last_seq, seq)
         encoded = listed.encoded or encode_record(listed.record)
@@ -236,7 +264,7 @@ class Batcher:
             partition=ticket.walk.row.id,
             part=Part(seq, document.record_id, document.key, 0, encoded),
             digest=listed.hash,
-            group=document.group or "",
+            group=group,
             rank=document.rank,
         )
         if original is not None:
@@ -263,6 +291,7 @@ class Batcher:
             ticket.is_cut = True
         else:
             self._taken += 1
+            ticket.walk.note_new(record.created_at, self._clock)
             return True
         return False
 
@@ -271,7 +300,9 @@ class Batcher:
         if not self._sampled_groups:
             return False
         prepared = self._pipeline.prepare(record)
-        return isinstance(prepared, Document) and prepared.group in self._sampled_groups
+        if not isinstance(prepared, Document) or prepared.group is None:
+            return False
+        return stored_name(prepared.group) in self._sampled_groups
 
     def _meet(self, ticket: Ticket, record_id: str) -> InDoubt | None:
         doubt = ticket.meet(record_id)
@@ -282,11 +313,6 @@ class Batcher:
     @property
     def _has_enough(self) -> bool:
         return self._settings.sample is not None and self._taken >= self._settings.sample
-
-    @property
-    def taken(self) -> int:
-        """Records the job has taken up so far, earlier runs included."""
-        return self._taken
 
     @property
     def is_full(self) -> bool:

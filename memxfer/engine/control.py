@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from enum import StrEnum
+from typing import Any
 
 from memxfer.spi import Clock
 
@@ -68,12 +69,24 @@ class RunControl:
             Stopped: It stopped.
         """
         self.check()
-        sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
+        await self._until_stopped(self._clock.sleep(seconds))
+
+    async def wait(self, event: asyncio.Event) -> None:
+        """Wait for an event, but no longer than until the run stops.
+
+        Raises:
+            Stopped: It stopped.
+        """
+        self.check()
+        await self._until_stopped(event.wait())
+
+    async def _until_stopped(self, work: Coroutine[Any, Any, object]) -> None:
+        working = asyncio.ensure_future(work)
         stopping = asyncio.ensure_future(self._event.wait())
         try:
-            await asyncio.wait({sleeping, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            sleeping.cancel()
+            working.cancel()
             stopping.cancel()
         self.check()
 

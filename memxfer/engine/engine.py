@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 from memxfer.capabilities import ClientKey, Writing
@@ -15,25 +16,35 @@ from memxfer.engine.calls import Caller
 from memxfer.engine.control import RunControl, StopCause, Stopped, side_by_side
 from memxfer.engine.grouping import Grouper
 from memxfer.engine.leftovers import Leftovers
-from memxfer.engine.listing import Listing
+from memxfer.engine.listing import ListedPage, Listing
 from memxfer.engine.pipeline import Pipeline
 from memxfer.engine.placing import Placer
 from memxfer.engine.residue import Residue
 from memxfer.engine.settings import EngineSettings
 from memxfer.engine.settling import Settler
-from memxfer.engine.watermark import PartitionWalk
+from memxfer.engine.watermark import PartitionWalk, WalkKind
 from memxfer.engine.writing import Writer
 from memxfer.errors import MemxferError
-from memxfer.ledger import Change, InDoubt, Ledger, PartitionRow, Problem, State
+from memxfer.ledger import Change, InDoubt, Ledger, PartitionRow, Problem, State, stored_name
 from memxfer.ledger.states import FILTERED, IGNORED
-from memxfer.models import sanitise_text
+from memxfer.models import format_time, parse_time
 from memxfer.spi import Clock, MemoryProvider, Partition, SupportsCount
 
-__all__ = ["Engine", "Snapshot"]
+__all__ = ["Engine", "Shortage", "Snapshot"]
 
-_COUNT_BEFORE = "source_count"
 _MOST_SWEEPS = 2
-_SWEPT = "swept"
+_OPEN_WALKS = 256
+
+# Notes about the job in its ledger.
+_BEGAN = "began"
+"""When it began: what the source got later is not owed."""
+_COUNT_BEFORE = "source_count"
+"""Rows of the source when the job began."""
+_COUNT_CHECK = "count_check"
+"""How the last comparison with the source's count came out: empty while it is still to be made."""
+_IS_WHOLE = "whole"
+_LISTS_AGAIN = "lists_again"
+"""The count did not agree with a stable listing, so that it is swept too."""
 _TELLING_TWINS = (ClientKey.NONE, ClientKey.APPEND, ClientKey.REJECT)
 """These keep both documents, or refuse the second one by name."""
 _COLLISION = Problem(
@@ -62,6 +73,19 @@ class Snapshot:
     waiting: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """The source counts more rows than its listing shows, also when it is listed again.
+
+    Attributes:
+        counted: Rows by the source's own count.
+        listed: Rows its listing ever showed to this job.
+    """
+
+    counted: int
+    listed: int
+
+
 class Engine:
     """Moves records from a connected source to a connected target, under one ledger.
 
@@ -76,7 +100,8 @@ class Engine:
 
     Attributes:
         aborted: Partitions that could not be listed to their end, with the reason.
-        is_short: Fewer rows came than the source says it holds.
+        vanished: Partitions that the source no longer has, and that no run had listed to their end.
+        shortage: What the source counts and does not list; `None`: as far as it can be told, nothing.
     """
 
     def __init__(
@@ -115,10 +140,15 @@ class Engine:
             listers=settings.listers,
             keeps_encoded=residue is not None,
         )
-        self._walked: list[WalkSlice] = []
+        self._open: list[PartitionWalk] = []
+        self._most_open = _OPEN_WALKS
+        self._unlisted: frozenset[int] = frozenset()
+        self._has_listed_again = False
         self._phase = "move"
         self._total: int | None = None
-        self.is_short = False
+        self._count_before: int | None = None
+        self.vanished: Sequence[str] = ()
+        self.shortage: Shortage | None = None
 
     @property
     def aborted(self) -> Mapping[str, str]:
@@ -148,14 +178,13 @@ class Engine:
         await self._guarded(self._run())
 
     async def _run(self) -> None:
-        before = await self._count_before()
+        await self._note_begin()
         await self._move()
         self._control.check()
         # Changes that nobody waited for are durable too, or the run has failed.
         await self._ledger.commit(Change())
         await self._grouper.run()
         await self._target_caller.read(self._target.finish)
-        await self._note_completeness(before)
         await self._note_collisions()
         if self._settings.settle:
             self._phase = "settle"
@@ -195,47 +224,77 @@ class Engine:
 
     async def _list(self) -> None:
         try:
-            await self._listing.run(
-                self._slices(),
-                self._batcher.deliver,
-                restart=self._restart,
-                until=lambda: self._batcher.is_full,
-            )
-            await self._sweep()
+            await self._pass()
+            if self._settings.sample is None:
+                await self._complete()
         finally:
             self._batcher.close()
 
-    async def _sweep(self) -> None:
-        """Where rows move while they are listed, list again: what was missed is met now."""
-        if not self._needs_sweep:
+    async def _pass(self, *, is_sweep: bool = False) -> None:
+        """List every partition that still has to be, to its end.
+
+        Raises:
+            Stopped: The run stops; what was not listed to its end counts as not listed.
+        """
+        await self._listing.run(
+            self._slices(is_sweep=is_sweep),
+            self._batcher.deliver,
+            restart=self._restart,
+            until=lambda: self._batcher.is_full,
+        )
+        self._control.check()
+
+    async def _complete(self) -> None:
+        """Where rows may have been missed, list again; a job goes on with it until nothing was.
+
+        Rows are missed where they move while they are listed, and where a source hides them. At most
+        two sweeps in one run: a source that never rests keeps the job incomplete, not running.
+        """
+        if not self._needs_sweep and not self._has_count_to_check:
             return
-        for _ in range(_MOST_SWEEPS):
-            items = [item for item in self._walked if item.partition.name not in self._listing.aborted]
-            await self._drained(items)
-            before = self._batcher.taken
-            await self._listing.run(self._again(items), self._batcher.deliver, restart=self._restart)
-            await self._drained(items)
-            if self._batcher.taken == before:
-                break
-        change = Change()
-        self._ledger.set_meta(change, _SWEPT, "yes")
-        self._ledger.commit(change).add_done_callback(consume)
+        for sweep in range(_MOST_SWEEPS + 1):
+            await self._settled()
+            if not self._unswept() and not await self._is_short_at_first():
+                return
+            if sweep < _MOST_SWEEPS:
+                await self._pass(is_sweep=True)
 
     @property
     def _needs_sweep(self) -> bool:
-        """Whether rows may have been missed; a job is swept once, also if it died before or in it."""
-        is_sample = self._settings.sample is not None
-        return not (self._listing.is_stable or is_sample or self._ledger.meta(_SWEPT))
+        """Whether one complete listing is no proof that no row was missed."""
+        return not self._listing.is_stable or self._ledger.meta(_LISTS_AGAIN) is not None
 
-    async def _again(self, items: Sequence[WalkSlice]) -> AsyncIterator[WalkSlice]:
-        for item in items:
-            await self._restart(item)
-            item.cursor, item.is_done = None, False
-            yield item
+    def _unswept(self) -> list[PartitionRow]:
+        """Return the partitions that were listed to their end and have to be listed once more."""
+        if not self._needs_sweep:
+            return []
+        return [row for row in self._listed_rows() if row.is_done and not row.is_swept]
 
-    async def _drained(self, items: Sequence[WalkSlice]) -> None:
-        while not all(item.walk is None or item.walk.is_drained for item in items):
-            await self._control.sleep(self._settings.restart_tick)
+    def _listed_rows(self) -> Iterable[PartitionRow]:
+        """Give the partitions that the source still has and that were not given up in this run."""
+        given_up = {stored_name(name) for name in self._listing.aborted}
+        rows = self._ledger.partitions().values()
+        return (row for row in rows if row.id not in self._unlisted and row.name not in given_up)
+
+    def unfinished(self) -> list[str]:
+        """Return the names of partitions that are not known to be listed completely, for now.
+
+        Those given up in this run (`aborted`) and those that are gone (`vanished`) are not among them.
+        Meant for the end of a run without a sample.
+        """
+        needs_sweep = self._needs_sweep
+        return [
+            row.name for row in self._listed_rows() if not row.is_done or (needs_sweep and not row.is_swept)
+        ]
+
+    async def _settled(self) -> None:
+        """Wait until all that was listed so far has its end in the ledger."""
+        self._batcher.flush()
+        for walk in self._open:
+            await self._control.wait(walk.at_rest)
+        self._open = []
+        # Changes that nobody waited for are durable too: what follows is read from the file.
+        await self._ledger.commit(Change())
 
     async def _batch(self) -> None:
         if not await self._guarded(self._batcher.run()):
@@ -262,42 +321,87 @@ class Engine:
             return True
         return False
 
-    async def _slices(self) -> AsyncIterator[WalkSlice]:
-        """Give the partitions that are not done: new ones are noted, known ones go on at their mark."""
-        known = self._ledger.partitions()
-        needs_sweep = self._needs_sweep
-        doubts = self._ledger.after_watermarks()
-        async for partition in self._listing.partitions():
-            name = sanitise_text(partition.name)[0]
-            row = known.pop(name, None)
-            if row is None:
-                change = Change()
-                row = self._ledger.add_partition(change, name)
-                self._ledger.commit(change).add_done_callback(consume)
-            if not row.is_done:
-                yield self._slice(partition, row, doubts.pop(row.id, {}))
-            elif needs_sweep:
-                self._walked.append(WalkSlice(partition, walk=PartitionWalk(row, {})))
-        for row in known.values():
-            if not row.is_done:
-                self._listing.aborted[row.name] = "the source no longer has this partition"
+    async def _slices(self, *, is_sweep: bool) -> AsyncIterator[WalkSlice]:
+        """Give the partitions to be listed: new ones are noted, known ones go on at their mark.
 
-    def _slice(self, partition: Partition, row: PartitionRow, doubts: dict[str, InDoubt]) -> WalkSlice:
-        if not self._listing.is_stable and row.cursor is not None:
-            # Rows from before the cursor may have moved behind it.
-            doubts = self._ledger.all_of(row.id)
-        item = WalkSlice(partition, row.cursor, walk=PartitionWalk(row, doubts))
-        self._walked.append(item)
-        return item
+        A sweep gives those that were listed and not swept, from their start, and what is new since.
+        """
+        known = self._ledger.partitions()
+        keeps_place = self._listing.is_stable and not is_sweep
+        doubts = self._ledger.after_watermarks() if keeps_place else None
+        since = self._began if is_sweep else None
+        is_whole = True
+        async for partition in self._listing.partitions():
+            row = known.pop(stored_name(partition.name), None)
+            if partition.name in self._listing.aborted or (is_sweep and row is not None and row.is_swept):
+                is_whole = False
+            elif row is None:
+                yield self._begin(partition, self._add(partition), {}, since=since)
+            elif not row.is_done:
+                # Where rows move, one from before the cursor may have moved behind it.
+                found = self._ledger.all_of(row.id) if doubts is None else doubts.pop(row.id, {})
+                yield self._begin(partition, row, found, since=since if row.cursor is None else None)
+            elif is_sweep:
+                yield self._begin(partition, row, self._ledger.all_of(row.id), since=since, kind="sweep")
+        self._has_listed_again |= is_sweep and is_whole
+        await self._end_vanished(known.values())
+
+    def _add(self, partition: Partition) -> PartitionRow:
+        change = Change()
+        row = self._ledger.add_partition(change, stored_name(partition.name))
+        self._ledger.commit(change).add_done_callback(consume)
+        return row
+
+    def _begin(
+        self,
+        partition: Partition,
+        row: PartitionRow,
+        doubts: dict[str, InDoubt],
+        *,
+        since: datetime | None,
+        kind: WalkKind = "read",
+    ) -> WalkSlice:
+        """Begin to list a partition; from now on the comparison with the count has to be made anew."""
+        if self._ledger.meta(_COUNT_CHECK):
+            change = Change()
+            self._ledger.set_meta(change, _COUNT_CHECK, "")
+            self._ledger.commit(change).add_done_callback(consume)
+        walk = PartitionWalk(row, doubts, kind=kind, since=since)
+        self._watch(walk)
+        return WalkSlice(partition, row.cursor if kind == "read" else None, walk=walk)
+
+    def _watch(self, walk: PartitionWalk) -> None:
+        """Remember a walk until it is settled; of a hundred thousand owners only a few are open."""
+        if len(self._open) >= self._most_open:
+            self._open = [walk for walk in self._open if not walk.is_drained]
+            self._most_open = max(_OPEN_WALKS, 2 * len(self._open))
+        self._open.append(walk)
+
+    async def _end_vanished(self, rows: Iterable[PartitionRow]) -> None:
+        """Settle what earlier runs left open in partitions that the source no longer has.
+
+        They stay as they are in the ledger: one that comes back is read on from its place.
+        """
+        gone = {row.id: row for row in rows}
+        self._unlisted = frozenset(gone)
+        self.vanished = tuple(row.name for row in gone.values() if not row.is_done)
+        if not gone or not self._ledger.counts()[State.INTENT]:
+            return
+        for number, doubts in self._ledger.intents(gone).items():
+            walk = PartitionWalk(gone[number], doubts, kind="vanished")
+            self._watch(walk)
+            item = WalkSlice(Partition(walk.row.name), walk=walk)
+            await self._batcher.deliver(item, ListedPage((), None, None, 0, (), 0))
 
     async def _restart(self, item: WalkSlice) -> None:
         """A cursor died: once all that came so far is settled, match the second walk against the ledger."""
         walk = item.walk
         if walk is not None:
-            await self._drained([item])
+            await self._control.wait(walk.at_rest)
             change = Change()
-            walk.rewind(change)
-            self._ledger.advance(change, walk.row)
+            if walk.kind == "read":
+                walk.rewind(change)
+                self._ledger.advance(change, walk.row)
             # Commits keep their order: once this one is durable, so is how every record before it ended.
             await self._ledger.commit(change)
             walk.restart(self._ledger.all_of(walk.row.id))
@@ -308,25 +412,60 @@ class Engine:
         source = self._source
         return await self._source_caller.read(source.count) if isinstance(source, SupportsCount) else None
 
-    async def _count_before(self) -> int | None:
-        """Return the source's count when the job began, from the ledger if an earlier run took it."""
-        noted = self._ledger.meta(_COUNT_BEFORE)
+    async def _note_begin(self) -> None:
+        """Note when the job began and what the source counted then, unless an earlier run has."""
         self._total = await self._count()
-        if noted is not None:
-            return int(noted)
-        if self._total is not None:
-            change = Change()
+        noted = self._ledger.meta(_COUNT_BEFORE)
+        self._count_before = self._total if noted is None else int(noted)
+        change = Change()
+        if noted is None and self._total is not None:
             self._ledger.set_meta(change, _COUNT_BEFORE, str(self._total))
+        if self._ledger.meta(_BEGAN) is None:
+            self._ledger.set_meta(change, _BEGAN, format_time(self._clock.now()))
+        if not change.is_empty():
             await self._ledger.commit(change)
-        return self._total
 
-    async def _note_completeness(self, before: int | None) -> None:
-        """A listing may not end quietly short of what the source says it holds."""
-        after = await self._count()
-        if self._settings.sample is not None or before is None or after is None:
-            return
+    @property
+    def _began(self) -> datetime:
+        return parse_time(self._ledger.meta(_BEGAN) or format_time(self._clock.now()))
+
+    @property
+    def _has_count_to_check(self) -> bool:
+        return isinstance(self._source, SupportsCount) and self._ledger.meta(_COUNT_CHECK) != _IS_WHOLE
+
+    async def _is_short_at_first(self) -> bool:
+        """Tell whether the source counts more than it listed, and has not been asked for all of it again.
+
+        Rows that existed throughout are no more than the lower of two counts, one before the listing and
+        one after it. Where fewer came, either the listing hides some, or some went before their turn
+        while others came behind it: only a second complete listing can tell. It is not made again as
+        long as the source's count stays the same.
+        """
+        self.shortage = None
+        if not self._has_count_to_check or self._listing.aborted:
+            return False
+        counted = await self._count()
         counts = self._ledger.counts()
-        self.is_short = _records(counts) + counts[IGNORED] + counts[FILTERED] < min(before, after)
+        listed = _records(counts) + counts[IGNORED] + counts[FILTERED]
+        before, self._count_before = self._count_before, counted
+        if before is None or counted is None or listed >= min(before, counted):
+            await self._note_check(_IS_WHOLE)
+            return False
+        self.shortage = Shortage(counted, listed)
+        found = f"{counted} counted, {listed} listed"
+        if self._has_listed_again or self._ledger.meta(_COUNT_CHECK) == found:
+            await self._note_check(found)
+            return False
+        change = Change()
+        self._ledger.want_sweeps(change)
+        self._ledger.set_meta(change, _LISTS_AGAIN, "yes")
+        await self._ledger.commit(change)
+        return True
+
+    async def _note_check(self, found: str) -> None:
+        change = Change()
+        self._ledger.set_meta(change, _COUNT_CHECK, found)
+        await self._ledger.commit(change)
 
     async def _note_collisions(self) -> None:
         """Two records under one key leave one document in the target: the other has not arrived."""

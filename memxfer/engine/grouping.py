@@ -14,8 +14,8 @@ from memxfer.engine.pipeline import Pipeline, regrouped
 from memxfer.engine.placing import Placer
 from memxfer.engine.settings import EngineSettings
 from memxfer.engine.writing import ASKING, UNSETTLED, judge
-from memxfer.errors import AmbiguousError, ProviderError, RecordError
-from memxfer.ledger import Change, Ledger, Part, Problem, State, Waiting
+from memxfer.errors import AmbiguousError, RecordError
+from memxfer.ledger import Change, Ledger, Part, Problem, State, Waiting, stored_name
 from memxfer.ledger.states import DOCUMENTS
 from memxfer.models import decode_record
 from memxfer.retry import Backoff
@@ -33,7 +33,7 @@ from memxfer.spi import (
 
 __all__ = ["Grouper", "alone"]
 
-_GONE_BY = Problem("uncertain", "an earlier form of its group may have been sent")
+_MAY_BE_THERE = Problem("uncertain", "an earlier form of its group may have been sent")
 
 
 @dataclass(slots=True)
@@ -88,7 +88,7 @@ class Grouper:
             if not parts:
                 return
             try:
-                joined = self._joining().join([document for _, document in parts])
+                joined = self.pipeline.join([document for _, document in parts])
             except RecordError as error:
                 await self._reject([part for part, _ in parts], error)
                 return
@@ -108,7 +108,7 @@ class Grouper:
         for part in parts:
             prepared = self.pipeline.prepare(decode_record(part.record))
             if isinstance(prepared, Document):
-                if prepared.group != group:
+                if prepared.group is None or stored_name(prepared.group) != group:
                     raise regrouped(self._target.name)
                 found.append((part, prepared))
             else:
@@ -119,7 +119,7 @@ class Grouper:
 
     def _set_aside(self, change: Change, part: Part, prepared: Prepared) -> None:
         if part.sends:
-            state, problem = State.UNCERTAIN, _GONE_BY
+            state, problem = State.UNCERTAIN, _MAY_BE_THERE
         elif isinstance(prepared, Skipped):
             state, problem = State.SKIPPED, Problem(prepared.reason, "left out by decision")
         else:
@@ -127,11 +127,13 @@ class Grouper:
             state, problem = State.REJECTED, Problem(getattr(error, "code", None), str(error))
         self._settle(change, part, state, problem=problem)
 
-    async def _reject(self, parts: Sequence[Part], error: RecordError) -> None:
+    async def _reject(self, parts: Sequence[Part], error: RecordError, *, sends: int = 0) -> None:
+        """End parts that cannot be sent; what an earlier request may have carried is uncertain."""
         change = Change()
         problem = Problem(error.code, str(error), error.correlation_id)
         for part in parts:
-            self._settle(change, part, State.REJECTED, problem=problem)
+            state = State.UNCERTAIN if sends or part.sends else State.REJECTED
+            self._settle(change, part, state, problem=problem)
         await self.ledger.commit(change)
 
     # -- one request --------------------------------------------------------------------------
@@ -145,7 +147,7 @@ class Grouper:
                 return False
             [document] = await self.placer.place([joined.document])
             if isinstance(document, RecordError):
-                await self._reject(parts, document)
+                await self._reject(parts, document, sends=sends)
                 return True
             sends += 1
             change = Change()
@@ -259,14 +261,6 @@ class Grouper:
             f"{count} records may or may not be in the target, and it cannot be asked; "
             "look there, then resume with --on-uncertain resend (may store twice) or skip (may leave out)",
         )
-
-    def _joining(self) -> SupportsGroups:
-        target = self._target
-        if not isinstance(target, SupportsGroups):
-            raise ProviderError(
-                f"{target.name} names groups and cannot join them: a bug of its", provider=target.name
-            )
-        return target
 
 
 def alone(target: MemoryProvider[Any], document: Document) -> Document:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from memxfer.engine.calls import Caller
 from memxfer.engine.listing import Listed
+from memxfer.engine.pipeline import UNEXPECTED
 from memxfer.engine.residue import Residue
 from memxfer.engine.watermark import Ticket
+from memxfer.errors import ProviderError, RecordError
 from memxfer.ledger import Change, InDoubt, Ledger, Problem, State
 from memxfer.models import MemoryRecord, sanitise_record
 from memxfer.spi import MemoryProvider, SupportsGet, SupportsLookup
@@ -20,6 +23,30 @@ _CHUNK = 100
 
 _GONE = Problem("gone", "the source no longer has it, and the target never got it")
 _UNCERTAIN = Problem("uncertain", "the source no longer has it, and it may have been sent before the crash")
+
+
+@dataclass(frozen=True, slots=True)
+class _Missing:
+    """A record that was not met again.
+
+    Attributes:
+        doubt: What an earlier run left of it.
+        error: Why the source does not give it, although it may have it; `None`: it has it no more.
+    """
+
+    doubt: InDoubt
+    error: RecordError | None = None
+
+    def end(self, *, is_proof: bool) -> tuple[State, Problem]:
+        """Return how it ends; `is_proof`: the target was asked, and certainly does not have it."""
+        error = self.error
+        if error is None:
+            return (State.GONE, _GONE) if is_proof else (State.UNCERTAIN, _UNCERTAIN)
+        text = f"the source does not list it and cannot give it by its id: {error}"
+        if is_proof:
+            return State.FAILED, Problem(error.code or "unreadable", text, error.correlation_id)
+        text = f"{text}. It may have been sent before the crash"
+        return State.UNCERTAIN, Problem(_UNCERTAIN.code, text, error.correlation_id)
 
 
 class Leftovers:
@@ -56,11 +83,15 @@ class Leftovers:
             ticket: The last page of the walk.
         """
         found: list[Listed] = []
-        missing: list[InDoubt] = []
+        missing: list[_Missing] = []
         for doubt in [doubt for doubt in ticket.walk.in_doubt.values() if doubt.state is State.INTENT]:
-            listed = await self._get(doubt.id)
+            try:
+                listed = await self._get(doubt.id)
+            except RecordError as error:
+                missing.append(_Missing(doubt, error))
+                continue
             if listed is None:
-                missing.append(doubt)
+                missing.append(_Missing(doubt))
             else:
                 found.append(listed)
         for start in range(0, len(missing), _CHUNK):
@@ -69,32 +100,57 @@ class Leftovers:
         return found
 
     async def _get(self, record_id: str) -> Listed | None:
+        """Ask the source for one record; `None`: it has none of this id.
+
+        Raises:
+            RecordError: The source has no answer for this id, whatever it says of others.
+            Stopped: It does not answer at all, or no call will work.
+        """
         source = self._source
         if not isinstance(source, SupportsGet):
             return None
-        record = await self._source_caller.read(lambda: source.get(record_id))
-        return None if record is None else self._listed(sanitise_record(record))
+        try:
+            record = await self._source_caller.read(lambda: source.get(record_id))
+            return None if record is None else self._listed(sanitise_record(record))
+        except RecordError:
+            raise
+        except ProviderError as error:
+            raise RecordError(
+                str(error), provider=error.provider, code=error.code, correlation_id=error.correlation_id
+            ) from error
+        except UNEXPECTED as error:
+            # Only the error's type: its text may quote the memory.
+            raise RecordError(
+                f"its row cannot be read as a memory ({type(error).__name__})",
+                provider=source.name,
+                code="unreadable",
+            ) from error
 
     def _listed(self, record: MemoryRecord) -> Listed:
         return Listed.of(record, keeps=self._residue is not None)
 
-    async def _settle(self, change: Change, missing: Sequence[InDoubt], *, partition: str) -> list[Listed]:
+    async def _settle(self, change: Change, missing: Sequence[_Missing], *, partition: str) -> list[Listed]:
         """Settle what can be; return the originals of those that have to be sent again to know."""
         target = self._target
-        held = await self._look_up(target, missing) if isinstance(target, SupportsLookup) else {}
+        doubts = [one.doubt for one in missing]
+        held = await self._look_up(target, doubts) if isinstance(target, SupportsLookup) else {}
         # A look-up that sees finished tasks only proves presence, never absence.
         is_proof = isinstance(target, SupportsLookup) and target.lookup_visibility != "after_task"
-        absent = [doubt for doubt in missing if held.get(doubt.key or "") is None]
-        kept = await self._originals([] if is_proof else absent, partition)
+        absent = [one for one in missing if held.get(one.doubt.key or "") is None]
+        # What the source has no more is sent from its original only where the target cannot tell.
+        kept = await self._originals(
+            [one.doubt for one in absent if one.error is not None or not is_proof], partition
+        )
         again = {listed.record.id for listed in kept}
         now = self._source_caller.clock.now()
-        for doubt in missing:
+        for one in missing:
+            doubt = one.doubt
             ids = held.get(doubt.key or "")
             if ids is not None:
                 self._ledger.settle(change, doubt.seq, doubt.state, State.PRESENT, at=now, target_ids=ids)
                 self._ledger.forget_problem(change, doubt.seq, _UNCERTAIN.code)
             elif doubt.id not in again:
-                state, problem = (State.GONE, _GONE) if is_proof else (State.UNCERTAIN, _UNCERTAIN)
+                state, problem = one.end(is_proof=is_proof)
                 self._ledger.settle(change, doubt.seq, doubt.state, state, at=now, problem=problem)
         return kept
 

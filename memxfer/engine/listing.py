@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -15,8 +15,9 @@ from memxfer.capabilities import Paging
 from memxfer.engine.budget import ByteBudget
 from memxfer.engine.calls import Caller
 from memxfer.engine.control import RunControl, Stopped, side_by_side
+from memxfer.engine.marks import Marks
 from memxfer.errors import CursorExpiredError, MemxferError, ProviderError
-from memxfer.models import MemoryRecord, encode_record
+from memxfer.models import MemoryRecord, encode_record, sanitise_text
 from memxfer.spi import Defect, MemoryProvider, Page, Partition
 
 __all__ = ["Listed", "ListedPage", "Listing", "Slice"]
@@ -100,28 +101,43 @@ class ListedPage:
     size: int
 
 
-@dataclass(slots=True)
 class _Guard:
-    """What one walk through a partition has seen, to notice a listing that turns in circles."""
+    """What one walk through a partition has seen, to notice a listing that turns in circles.
 
-    remembers_all: bool
-    cursors: set[str] = field(default_factory=set)
-    ids: set[int] = field(default_factory=set)
-    last_page: set[int] = field(default_factory=set)
-    empty: int = 0
+    Args:
+        remembers_all: Any row may come again. Where rows come in key order, only a page and the one
+            before it can overlap; and the first, when a cursor leads back to the start.
+    """
+
+    def __init__(self, *, remembers_all: bool) -> None:
+        self.cursors = Marks()
+        self.empty = 0
+        self._all = Marks() if remembers_all else None
+        self._first_page: set[str] = set()
+        self._last_page: set[str] = set()
+        self._page: set[str] = self._first_page
 
     def begin_page(self) -> None:
-        """Where rows come in key order, only a page and the one before it can overlap."""
-        if not self.remembers_all:
-            self.last_page, self.ids = self.ids, set()
+        """A page follows."""
+        if self._page:
+            self._last_page, self._page = self._page, set()
 
     def is_repeated(self, record_id: str) -> bool:
         """Tell whether this walk gave the record already, and remember it."""
-        mark = xxhash.xxh3_64_intdigest(record_id.encode())
-        if mark in self.ids or mark in self.last_page:
+        if self._all is not None:
+            return not self._all.add(record_id)
+        if record_id in self._page or record_id in self._last_page or record_id in self._first_page:
             return True
-        self.ids.add(mark)
+        self._page.add(record_id)
         return False
+
+    def close(self) -> None:
+        """Forget everything, and give back what it holds."""
+        self.cursors.clear()
+        self._page = self._first_page = set()
+        self._last_page = set()
+        if self._all is not None:
+            self._all.clear()
 
 
 class Listing:
@@ -174,14 +190,14 @@ class Listing:
             Stopped: The run is stopping.
             ProviderError: They cannot be listed, and no later try would help.
         """
-        seen: set[str] = set()
+        seen = Marks()
         listing = self._source.list_partitions()
         restarts = 0
 
         async def following() -> Partition | None:
             nonlocal listing, restarts
             try:
-                while (partition := await anext(listing, None)) is not None and partition.name in seen:
+                while (partition := await anext(listing, None)) is not None and not seen.add(partition.name):
                     pass
             except ProviderError as error:
                 # A generator that raised is over, and would look like the end of the list.
@@ -192,9 +208,11 @@ class Listing:
                 raise
             return partition
 
-        while (partition := await self._caller.read(following, is_paced=False)) is not None:
-            seen.add(partition.name)
-            yield partition
+        try:
+            while (partition := await self._caller.read(following, is_paced=False)) is not None:
+                yield partition
+        finally:
+            seen.clear()
 
     async def run(
         self,
@@ -245,23 +263,27 @@ class Listing:
         deliver: Callable[[S, ListedPage], Awaitable[None]],
         restart: Callable[[S], Awaitable[None]] | None,
     ) -> None:
-        guard = _Guard(self._remembers_all)
-        for _ in range(_MOST_RESTARTS):
-            try:
-                await self._pages(item, deliver, guard)
-            except CursorExpiredError:
-                if restart is not None:
-                    await restart(item)
-                    guard = _Guard(self._remembers_all)
-                else:  # nobody matches the second walk against the first: what came then is left out
+        guard = _Guard(remembers_all=self._remembers_all)
+        if item.cursor is not None:
+            guard.cursors.add(item.cursor)
+        try:
+            for _ in range(_MOST_RESTARTS):
+                try:
+                    await self._pages(item, deliver, guard)
+                except CursorExpiredError:
                     guard.cursors.clear()
-                item.cursor = None
-            except ProviderError as error:
-                self.aborted[item.partition.name] = str(error)
-                return
-            else:
-                return
-        self.aborted[item.partition.name] = "its cursors expired again and again"
+                    if restart is not None:
+                        await restart(item)
+                        guard.close()
+                    # Else nobody matches the second walk against the first: what came then is left out.
+                    item.cursor = None
+                else:
+                    return
+            self.aborted[item.partition.name] = "its cursors expired again and again"
+        except ProviderError as error:
+            self.aborted[item.partition.name] = str(error)
+        finally:
+            guard.close()
 
     async def _pages(
         self, item: S, deliver: Callable[[S, ListedPage], Awaitable[None]], guard: _Guard
@@ -317,11 +339,14 @@ class Listing:
         name = item.partition.name
         if page.next_cursor is None:
             return
-        if page.next_cursor in guard.cursors or page.next_cursor == item.cursor:
+        if sanitise_text(page.next_cursor)[1]:
+            raise ProviderError(
+                f"partition {name}: the source gave a cursor that is not valid text; listing stopped there"
+            )
+        if page.next_cursor == item.cursor or not guard.cursors.add(page.next_cursor):
             raise ProviderError(
                 f"partition {name}: the source gave the same cursor twice; listing stopped there"
             )
-        guard.cursors.add(page.next_cursor)
         guard.empty = 0 if page.records or page.ignored or page.defects else guard.empty + 1
         if guard.empty > _MOST_EMPTY_PAGES:
             raise ProviderError(

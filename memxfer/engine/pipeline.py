@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from memxfer.errors import ConfigError, RecordError
+from memxfer.errors import ConfigError, ProviderError, RecordError
 from memxfer.models import MemoryRecord
-from memxfer.spi import Document, MemoryProvider, Prepared, Refused, Selection, Skipped
+from memxfer.spi import (
+    Document,
+    Joined,
+    MemoryProvider,
+    Prepared,
+    Refused,
+    Selection,
+    Skipped,
+    SupportsGroups,
+)
 from memxfer.spi.writing import IDENTITY_MAPPED
 
-__all__ = ["Pipeline", "regrouped"]
+__all__ = ["UNEXPECTED", "Pipeline", "regrouped"]
 
-_UNMAPPABLE = (
+UNEXPECTED = (
     ValueError,
     TypeError,
     LookupError,
@@ -24,6 +33,7 @@ _UNMAPPABLE = (
     RecursionError,
     msgspec.MsgspecError,
 )
+"""What a provider's code raises over a record that it did not foresee: it costs that record, not the job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +62,41 @@ class Pipeline:
             return self._prepare_as(self.identity(record), record)
         except RecordError as error:
             return Refused(error)
-        except _UNMAPPABLE as error:
+        except UNEXPECTED as error:
             # Only the error's type: its text may quote the memory.
             reason = f"the record cannot be mapped for {self.target.name} ({type(error).__name__})"
-            return Refused(RecordError(reason, provider=self.target.name, code="unmappable"))
+            return Refused(self._unmappable(reason))
+
+    def join(self, parts: Sequence[Document]) -> Sequence[Joined]:
+        """Return the requests that carry the parts of one group: every part in exactly one of them.
+
+        Raises:
+            RecordError: The group cannot be sent; the others can.
+            ProviderError: The target has no groups.
+        """
+        target = self.target
+        if not isinstance(target, SupportsGroups):
+            raise ProviderError(
+                f"the provider {target.name} puts records into groups and has no method join(); "
+                "report this to its author",
+                provider=target.name,
+            )
+        try:
+            joined = target.join(parts)
+        except UNEXPECTED as error:
+            reason = f"the group cannot be joined for {target.name} ({type(error).__name__})"
+            raise self._unmappable(reason) from error
+        if min((one.count for one in joined), default=0) < 1 or sum(one.count for one in joined) != len(
+            parts
+        ):
+            counts = ", ".join(str(one.count) for one in joined) or "none"
+            raise self._unmappable(
+                f"{target.name} was given {len(parts)} parts of a group and joined other numbers ({counts})"
+            )
+        return joined
+
+    def _unmappable(self, reason: str) -> RecordError:
+        return RecordError(reason, provider=self.target.name, code="unmappable")
 
     def _prepare_as(self, mapped: MemoryRecord, record: MemoryRecord) -> Prepared:
         """Map a record under its new owner; keys stay those of the record as it is in the source."""

@@ -28,7 +28,6 @@ class EngineSettings:
         settle: Wait until the target has processed what it accepted.
         poll_first: Seconds before the first question about accepted documents.
         poll_most: Longest pause between two rounds of questions, in seconds.
-        restart_tick: Seconds between looks whether a partition with a dead cursor has settled.
         poll_patience: Seconds without any progress after which the run stops asking.
     """
 
@@ -43,5 +42,4 @@ class EngineSettings:
     settle: bool = True
     poll_first: float = 0.25
     poll_most: float = 30.0
-    restart_tick: float = 0.05
     poll_patience: float = 1800.0

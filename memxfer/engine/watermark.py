@@ -6,13 +6,17 @@ watermark moves past a page only when every document of it, and of all pages bef
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
 
 from memxfer.ledger import Change, InDoubt, PartitionRow
 from memxfer.ledger.states import FILTERED, IGNORED
+from memxfer.spi import Clock
 
-__all__ = ["PartitionWalk", "Ticket"]
+__all__ = ["PartitionWalk", "Ticket", "WalkKind"]
 
 
 @dataclass(slots=True, eq=False)
@@ -53,23 +57,54 @@ class Ticket:
         return (self.is_sealed or self.is_cut) and not self.outstanding
 
 
+WalkKind = Literal["read", "sweep", "vanished"]
+"""`read`: the place is kept, and a later run goes on there. `sweep`: everything is listed again, always from
+the start, and the row changes only at the end. `vanished`: the source has no such partition any more; only
+what an earlier run left open in it is settled."""
+
+
 class PartitionWalk:
     """One partition during one run.
 
+    Args:
+        row: Its row in the ledger.
+        in_doubt: Records an earlier run left that may come again, by id.
+        kind: What the walk is for.
+        since: When the job began, of a walk that tells whether an earlier one missed anything.
+
     Attributes:
         row: Its row in the ledger.
+        kind: What the walk is for.
         in_doubt: Records an earlier run left after the watermark and this walk has not met, by id.
+        missed: New records met that were in the source when the job began, as far as can be told.
     """
 
-    def __init__(self, row: PartitionRow, in_doubt: dict[str, InDoubt]) -> None:
+    def __init__(
+        self,
+        row: PartitionRow,
+        in_doubt: dict[str, InDoubt],
+        *,
+        kind: WalkKind = "read",
+        since: datetime | None = None,
+    ) -> None:
         self.row = row
+        self.kind: WalkKind = kind
         self.in_doubt = in_doubt
-        self._old_seqs = deque(sorted(doubt.seq for doubt in in_doubt.values()))
+        self.missed = 0
+        self._since = since
+        self._old_seqs = deque(sorted(doubt.seq for doubt in in_doubt.values()) if kind == "read" else ())
         self._met: set[int] = set()
+        self._seen: Counter[str] = Counter()
         self._tickets: deque[Ticket] = deque()
         self._expected = 0
         self._reached = row.mark
         self._is_pinned = False
+        self._at_rest: asyncio.Event | None = None
+
+    def note_new(self, created_at: datetime | None, clock: Clock) -> None:
+        """A record came that the ledger did not know: was it there before, and missed?"""
+        if self._since is not None and not (created_at and self._since <= created_at <= clock.now()):
+            self.missed += 1
 
     def expect_page(self) -> None:
         """A page was listed and waits for its turn."""
@@ -87,6 +122,16 @@ class PartitionWalk:
         """Whether every page listed so far is settled, or left for a later run."""
         return not self._expected and all(ticket.is_at_rest for ticket in self._tickets)
 
+    @property
+    def at_rest(self) -> asyncio.Event:
+        """Return an event that is set once every page listed so far is settled; ask anew each time."""
+        event = self._at_rest = self._at_rest or asyncio.Event()
+        if self.is_drained:
+            event.set()
+        else:
+            event.clear()
+        return event
+
     def rewind(self, change: Change) -> None:
         """Go back to the start: rows that never become records will be counted anew."""
         change.counts.subtract({IGNORED: self.row.ignored, FILTERED: self.row.filtered})
@@ -99,8 +144,10 @@ class PartitionWalk:
         Until the partition is done its mark stays at 0, so that a later run knows those records too.
         """
         self.in_doubt = known
+        self.missed = 0
         self._old_seqs.clear()
         self._met.clear()
+        self._seen.clear()
         self._is_pinned = True
 
     def advance(self) -> Counter[str] | None:
@@ -111,18 +158,40 @@ class PartitionWalk:
         """
         passed: Counter[str] | None = None
         while self._tickets and self._tickets[0].is_sealed and not self._tickets[0].outstanding:
-            ticket = self._tickets.popleft()
-            # Met records count only now: while their page is under way they must stay after the mark.
-            self._met.update(ticket.met)
-            self.row.ignored += ticket.counts[IGNORED]
-            self.row.filtered += ticket.counts[FILTERED]
-            passed = (passed or Counter()) + ticket.counts
-            self.row.cursor = ticket.next_cursor
-            self.row.is_done = ticket.next_cursor is None
-            self._reached = max(self._reached, ticket.last_seq)
-        if passed is not None:
+            counts = self._pass(self._tickets.popleft())
+            if counts is not None:
+                passed = passed or Counter()
+                passed.update(counts)
+        if passed is not None and self.kind == "read":
             self.row.mark = min(self._reached, self._before_unmet())
+        if self._at_rest is not None and self.is_drained:
+            self._at_rest.set()
         return passed
+
+    def _pass(self, ticket: Ticket) -> Counter[str] | None:
+        """Leave a page behind; return what that adds to the counters, `None` if the row stays as it was."""
+        row = self.row
+        is_end = ticket.next_cursor is None
+        if self.kind == "vanished":
+            return None
+        if self.kind == "sweep":
+            self._seen.update(ticket.counts)
+            return self._end_sweep() if is_end else None
+        # Met records count only now: while their page is under way they must stay after the mark.
+        self._met.update(ticket.met)
+        self._reached = max(self._reached, ticket.last_seq)
+        row.ignored += ticket.counts[IGNORED]
+        row.filtered += ticket.counts[FILTERED]
+        row.cursor, row.is_done = ticket.next_cursor, is_end
+        row.is_swept = is_end and self._since is not None and not self.missed
+        return ticket.counts
+
+    def _end_sweep(self) -> Counter[str]:
+        row, seen = self.row, self._seen
+        change = Counter({IGNORED: seen[IGNORED] - row.ignored, FILTERED: seen[FILTERED] - row.filtered})
+        row.ignored, row.filtered = seen[IGNORED], seen[FILTERED]
+        row.is_swept = not self.missed
+        return change
 
     def _before_unmet(self) -> int:
         """Return the highest seq that leaves every unmet older record after the mark."""

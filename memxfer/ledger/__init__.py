@@ -5,6 +5,7 @@ from memxfer.ledger.containers import ContainerRow, Containers, ContainerStore, 
 from memxfer.ledger.folder import JobFolder, StateFolder
 from memxfer.ledger.ledger import Accepted, InDoubt, Ledger, PartitionRow, Problem
 from memxfer.ledger.states import State
+from memxfer.ledger.text import stored_name
 from memxfer.ledger.waiting import Part, Waiting
 
 __all__ = [
@@ -25,4 +26,5 @@ __all__ = [
     "State",
     "StateFolder",
     "Waiting",
+    "stored_name",
 ]

@@ -6,7 +6,7 @@ import asyncio
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -34,6 +34,7 @@ class PartitionRow:
         cursor: Where listing goes on; `None`: from its start.
         mark: Records of it up to this seq lie before `cursor`.
         is_done: It was listed to its end, and everything in it is settled.
+        is_swept: It was listed again after that, to its end, and nothing had been missed.
         ignored: Rows before `cursor` that are not memories.
         filtered: Records before `cursor` that the selection leaves out.
     """
@@ -45,6 +46,7 @@ class PartitionRow:
     is_done: bool = False
     ignored: int = 0
     filtered: int = 0
+    is_swept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ class Problem:
 
 
 _SECOND = 2
+_DONE, _SWEPT = 1, 2
+_IN_DOUBT = "SELECT seq, partition, id, key, hash, state, sends FROM record WHERE"
 INSERT_RECORD = (
     "INSERT INTO record (seq, partition, id, key, hash, state, sends) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
@@ -254,7 +258,7 @@ class Ledger:
         """Return every known partition by name."""
         rows = self.read("SELECT name, id, cursor, mark, done, ignored, filtered FROM partition")
         return {
-            name: PartitionRow(number, name, cursor, mark, bool(done), ignored, filtered)
+            name: PartitionRow(number, name, cursor, mark, bool(done), ignored, filtered, done == _SWEPT)
             for name, number, cursor, mark, done, ignored, filtered in rows
         }
 
@@ -269,8 +273,12 @@ class Ledger:
         """Note how far a partition is safe."""
         change.add(
             "UPDATE partition SET cursor = ?, mark = ?, done = ?, ignored = ?, filtered = ? WHERE id = ?",
-            (row.cursor, row.mark, int(row.is_done), row.ignored, row.filtered, row.id),
+            (row.cursor, row.mark, _done(row), row.ignored, row.filtered, row.id),
         )
+
+    def want_sweeps(self, change: Change) -> None:
+        """Note that every partition has to be listed once more."""
+        change.add(f"UPDATE partition SET done = {_DONE} WHERE done = {_SWEPT}", ())  # noqa: S608 - constants
 
     def after_watermarks(self) -> dict[int, dict[str, InDoubt]]:
         """Return, by partition and record id, the records that lie after their partition's watermark."""
@@ -279,19 +287,17 @@ class Ledger:
 
     def all_of(self, partition: int) -> dict[str, InDoubt]:
         """Return, by record id, every record of one partition."""
-        return self._after({partition: 0}).get(partition, {})
+        rows = self._rows(f"{_IN_DOUBT} partition = ? ORDER BY seq", partition)
+        return _by_partition(rows).get(partition, {})
+
+    def intents(self, partitions: Collection[int]) -> dict[int, dict[str, InDoubt]]:
+        """Return, by partition and record id, the records of some partitions that may have been sent."""
+        rows = self._rows(f"{_IN_DOUBT} state = ? ORDER BY seq", State.INTENT)
+        return _by_partition(row for row in rows if row[1] in partitions)
 
     def _after(self, marks: Mapping[int, int]) -> dict[int, dict[str, InDoubt]]:
-        found: dict[int, dict[str, InDoubt]] = {}
-        rows = self._rows(
-            "SELECT seq, partition, id, key, hash, state, sends FROM record WHERE seq > ? ORDER BY seq",
-            min(marks.values()),
-        )
-        for seq, partition, record_id, key, digest, state, sends in rows:
-            if seq > marks.get(partition, seq):
-                row = InDoubt(seq, partition, record_id, key, digest, State(state), sends)
-                found.setdefault(partition, {})[record_id] = row
-        return found
+        rows = self._rows(f"{_IN_DOUBT} seq > ? ORDER BY seq", min(marks.values()))
+        return _by_partition(row for row in rows if row[0] > marks.get(row[1], row[0]))
 
     # -- the job ------------------------------------------------------------------------------
 
@@ -362,6 +368,21 @@ class Ledger:
             raise LedgerError(
                 f"the ledger {self._path} cannot be read ({error}); is the file damaged?"
             ) from error
+
+
+def _done(row: PartitionRow) -> int:
+    """Return the word of the column `done`: 0 not yet, 1 listed to its end, 2 and swept."""
+    if row.is_done and row.is_swept:
+        return _SWEPT
+    return _DONE if row.is_done else 0
+
+
+def _by_partition(rows: Iterable[tuple[Any, ...]]) -> dict[int, dict[str, InDoubt]]:
+    found: dict[int, dict[str, InDoubt]] = {}
+    for seq, partition, record_id, key, digest, state, sends in rows:
+        row = InDoubt(seq, partition, record_id, key, digest, State(state), sends)
+        found.setdefault(partition, {})[record_id] = row
+    return found
 
 
 def _initialise(path: Path) -> None:

@@ -48,7 +48,7 @@ CREATE TABLE plan (
 -- and every record of the slice with seq <= mark lies before it
 CREATE TABLE partition (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, cursor TEXT, mark INTEGER NOT NULL DEFAULT 0,
-    done INTEGER NOT NULL DEFAULT 0,
+    done INTEGER NOT NULL DEFAULT 0,     -- 1: listed to its end; 2: and listed again, with nothing missed
     ignored INTEGER NOT NULL DEFAULT 0,  -- its share of the counters rows_ignored and rows_filtered,
     filtered INTEGER NOT NULL DEFAULT 0  -- taken back when it has to be listed again from the start
 );

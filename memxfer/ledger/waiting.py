@@ -10,6 +10,8 @@ from memxfer.ledger import states
 from memxfer.ledger.committer import Change
 from memxfer.ledger.ledger import INSERT_RECORD, Ledger, Problem
 from memxfer.ledger.states import State
+from memxfer.ledger.text import stored_name
+from memxfer.models import sanitise_text
 
 __all__ = ["Part", "Waiting"]
 
@@ -58,27 +60,22 @@ class Waiting:
     ) -> None:
         """Keep a record until its group is sent; under a seq from `Ledger.reserve`."""
         change.add(INSERT_RECORD, (part.seq, partition, part.id, part.key, digest, State.WAITING, 0))
-        change.add("INSERT INTO waiting VALUES (?, ?, ?, ?)", (part.seq, group, rank, part.record))
+        row = (part.seq, stored_name(group), sanitise_text(rank)[0], part.record)
+        change.add("INSERT INTO waiting VALUES (?, ?, ?, ?)", row)
         change.counts[State.WAITING] += 1
 
-    def has(self, group: str) -> bool:
-        """Tell whether a part of this group waits."""
-        return bool(self._ledger.read("SELECT 1 FROM waiting WHERE name = ? LIMIT 1", group))
-
     def groups(self) -> Iterator[str]:
-        """Give the names of the groups, in order; those that end meanwhile do not disturb."""
-        after = ""
-        while True:
+        """Give the stored names of the groups, in order; groups that end meanwhile change nothing."""
+        rows = self._ledger.read("SELECT DISTINCT name FROM waiting ORDER BY name LIMIT ?", _CHUNK)
+        while rows:
+            for (name,) in rows:
+                yield name
             rows = self._ledger.read(
-                "SELECT DISTINCT name FROM waiting WHERE name > ? ORDER BY name LIMIT ?", after, _CHUNK
+                "SELECT DISTINCT name FROM waiting WHERE name > ? ORDER BY name LIMIT ?", rows[-1][0], _CHUNK
             )
-            if not rows:
-                return
-            for (after,) in rows:
-                yield after
 
     def parts(self, group: str) -> list[Part]:
-        """Return the parts of a group, in their order."""
+        """Return the parts of a group, by its stored name, in their order."""
         rows = self._ledger.read(
             "SELECT w.seq, r.id, r.key, r.sends, w.record FROM waiting w JOIN record r ON r.seq = w.seq "
             "WHERE w.name = ? ORDER BY w.rank, w.seq",

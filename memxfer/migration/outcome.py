@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from memxfer.capabilities import Dimension, DimensionGroup
 from memxfer.engine.control import RunControl, StopCause
@@ -60,8 +61,8 @@ def outcome(
     counters = ledger.counts()
     counts = counts_of(counters)
     silent = ledger.problems(NO_MEMORIES)
-    status, message = _status(plan, counts, engine, control)
-    if status is JobStatus.COMPLETED_WITH_FAILURES and silent == counts.listed - counts.skipped:
+    status, message = _status(plan, counters, engine, control)
+    if status is JobStatus.COMPLETED_WITH_FAILURES and 0 < silent == counts.listed - counts.skipped:
         message = f"{plan.target.connection} kept no memory of any of the {silent:,} records; {message}"
     return JobResult(
         job=plan.job,
@@ -79,7 +80,9 @@ def outcome(
     )
 
 
-def _status(plan: JobPlan, counts: Counts, engine: Engine, control: RunControl) -> tuple[JobStatus, str]:
+def _status(
+    plan: JobPlan, counters: Counter[str], engine: Engine, control: RunControl
+) -> tuple[JobStatus, str]:
     again = f"`memxfer resume {plan.job}` goes on"
     if control.cause is StopCause.INTERRUPTED:
         return JobStatus.INTERRUPTED, f"{control.reason}; {again}"
@@ -89,15 +92,65 @@ def _status(plan: JobPlan, counts: Counts, engine: Engine, control: RunControl) 
         return JobStatus.INCOMPLETE, control.reason
     if control.cause is not None:
         return JobStatus.FAILED, f"{control.reason}; {again}"
+    unfinished = _unfinished(plan, counters, engine)
+    if unfinished:
+        return JobStatus.INCOMPLETE, unfinished
+    counts = counts_of(counters)
+    status, message = resting_status(counts), _resting_message(counts, plan)
+    if engine.vanished and plan.sample is None:
+        if status is JobStatus.COMPLETED:
+            status = JobStatus.COMPLETED_WITH_FAILURES
+        message = "; ".join(part for part in (_vanished(engine.vanished, plan), message) if part)
+    return status, message
+
+
+def _unfinished(plan: JobPlan, counters: Counter[str], engine: Engine) -> str:
+    """Return what a run left undone that came to its end, and what to do about it; empty: nothing.
+
+    The last word on whether a job is complete: whatever led to it, a job does not end well with records
+    that have no final state, or with partitions that are not known to be listed completely.
+    """
+    again = f"`memxfer resume {plan.job}`"
     if engine.aborted:
         name, reason = next(iter(engine.aborted.items()))
         return (
-            JobStatus.INCOMPLETE,
-            f"{len(engine.aborted)} partitions not read to their end ({name}: {reason})",
+            f"{_partitions(len(engine.aborted))} not read to the end ({name}: {reason}); {again} tries again"
         )
-    if engine.is_short:
-        return JobStatus.INCOMPLETE, f"the source says it holds more rows than it listed; {again}"
-    return resting_status(counts), _resting_message(counts, plan)
+    names = engine.unfinished() if plan.sample is None else []
+    if names:
+        return (
+            f"in {_partitions(len(names))} ({names[0]}) records still turned up that an earlier reading had "
+            f"missed, so more may be missing; {again} reads again, best while nothing writes to the source"
+        )
+    if engine.shortage is not None:
+        counted, listed = engine.shortage.counted, engine.shortage.listed
+        return (
+            f"the source counts {counted:,} rows and has listed {listed:,}, although it was read twice: it "
+            f"hides {counted - listed:,} from its listing, or they came and went meanwhile. Look for them in "
+            f"the source; {again} reads it again once its count has changed"
+        )
+    still = [
+        f"{counters[state]:,} records {what}" for state, what in _NOT_FINAL.items() if counters[state] > 0
+    ]
+    return f"{' and '.join(still)}; {again} goes on with them" if still else ""
+
+
+_NOT_FINAL = {
+    State.INTENT: "may have been sent and have no answer",
+    State.WAITING: "wait for their group to be sent",
+}
+
+
+def _vanished(names: Sequence[str], plan: JobPlan) -> str:
+    return (
+        f"{_partitions(len(names))} disappeared from the source before all was read ({names[0]}): what was "
+        "not listed there is not moved. Look whether it was deleted; should it come back, "
+        f"`memxfer resume {plan.job}` reads the rest"
+    )
+
+
+def _partitions(count: int) -> str:
+    return "1 partition" if count == 1 else f"{count:,} partitions"
 
 
 def _resting_message(counts: Counts, plan: JobPlan) -> str:

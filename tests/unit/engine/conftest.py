@@ -47,6 +47,7 @@ class Run:
     target: FaultyProvider
     clock: ManualClock
     crashed: bool = False
+    unfinished: tuple[str, ...] = ()
 
     @property
     def cause(self):
@@ -78,9 +79,7 @@ class Job:
     Every run gets new providers, a new ledger object and a new engine, as another process would.
     """
 
-    settings = EngineSettings(
-        listers=4, writers=4, linger=0.02, restart_tick=0.001, poll_first=0.01, buffer_bytes=2**20
-    )
+    settings = EngineSettings(listers=4, writers=4, linger=0.02, poll_first=0.01, buffer_bytes=2**20)
 
     def __init__(self, folder):
         self.name = f"job-{next(_numbers)}"
@@ -179,6 +178,7 @@ class Job:
         try:
             async with asyncio.timeout(8):
                 await run.engine.run()
+            run.unfinished = tuple(run.engine.unfinished())
         except BaseExceptionGroup as group:
             if group.split(SimulatedCrashError)[1] is not None:
                 raise

@@ -2,11 +2,12 @@
 
 import itertools
 
+import msgspec
 import pytest
 
 from memxfer.engine.control import StopCause
 from memxfer.ledger import State
-from memxfer.spi import ClientKey
+from memxfer.spi import ClientKey, Joined
 from memxfer.testing import Fault, FaultKind
 from memxfer_memory import MemoryReferenceProvider
 from tests.unit.engine.talking import Archive, Forgetful, talking_of
@@ -209,8 +210,6 @@ async def test_a_part_that_was_accepted_once_and_is_refused_now_is_rejected_alon
 
 
 def _refusing(record):
-    import msgspec
-
     return msgspec.structs.replace(record, content="refuse me")
 
 
@@ -294,3 +293,110 @@ async def test_nor_under_settings_that_group_what_was_on_its_way_alone(talking, 
     assert run.cause is StopCause.FATAL
     assert "Restore the connection's settings" in run.control.reason
     assert archive.pieces == []
+
+
+# -- names of groups ----------------------------------------------------------------------------
+
+ODD_NAMES = [
+    *("", " ", "\x00", "a\x00b", "a\x00c", "%", "\N{REPLACEMENT CHARACTER}"),
+    *("\ud800", "\ud801", "\\ud800", "\udfff\ud800"),
+    *("x" * 100_000, "x" * 100_001, "x" * 512, "x" * 512 + "#sha256:"),
+]
+
+
+def named(archive, **attributes):
+    """A target whose groups have odd names: `metadata["odd"]` says which."""
+    kind = talking_of(archive, **attributes)
+
+    def prepare(self, record, key, envelope):
+        prepared = super(kind, self)._prepare(record, key, envelope)
+        name = ODD_NAMES[record.metadata["odd"]]
+        return msgspec.structs.replace(prepared, group=name, rank=f"\ud800{record.metadata['n']}")
+
+    return type("Named", (kind,), {"_prepare": prepare})
+
+
+@pytest.fixture
+def oddly_named(job, archive, record):
+    job.target_class = named(archive)
+    job.source.seed(
+        record(f"r{odd:02d}-{n}", metadata={"talk": "t", "n": n, "odd": odd})
+        for n in range(6)
+        for odd in range(len(ODD_NAMES))
+    )
+    return job
+
+
+def check_odd(job, archive):
+    expected = {
+        tuple(f"r{odd:02d}-{n}" for n in span) for odd in range(len(ODD_NAMES)) for span in (range(4), (4, 5))
+    }
+    assert set(archive.pieces) == expected
+    assert job.states() == {State.STORED: 6 * len(ODD_NAMES)}
+    assert job.query("SELECT count(*) FROM waiting") == [(0,)]
+
+
+async def test_every_group_is_sent_whole_and_alone_whatever_its_name(oddly_named, archive):
+    run = await oddly_named.run()
+
+    assert run.cause is None
+    check_odd(oddly_named, archive)
+
+
+@pytest.mark.parametrize("call", [1, 7, 20])
+async def test_an_interrupted_job_finds_its_groups_again_whatever_their_names(oddly_named, archive, call):
+    crashed = await oddly_named.run(target_faults=[Fault(FaultKind.CRASH_BEFORE, calls=(call,))], writers=2)
+    assert crashed.crashed
+
+    run = await oddly_named.run()
+
+    assert run.cause is None
+    check_odd(oddly_named, archive)
+
+
+async def test_a_sample_takes_whole_groups_whatever_their_names(oddly_named, archive):
+    await oddly_named.run(sample=2)
+    await oddly_named.run(sample=2)
+
+    assert oddly_named.states() == {State.STORED: 6 * 2}
+
+    await oddly_named.run()
+
+    check_odd(oddly_named, archive)
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [(), (1,), (2, 0, 16), (18, -1, 1), (9, 10)],
+    ids=["none", "too few", "zero", "negative", "too many"],
+)
+async def test_a_group_that_the_target_joins_wrongly_fails_by_name_and_costs_no_other(
+    talking, archive, counts
+):
+    def join(self, parts, right=talking.target_class.join):
+        if parts[0].group != "talk:t1":
+            return right(self, parts)
+        return [Joined(parts[0], count) for count in counts]
+
+    talking.target_class.join = join
+
+    run = await talking.run()
+
+    assert run.cause is None
+    assert talking.states() == {State.STORED: 42, State.REJECTED: 18}
+    assert talking.problem_of("r0001") == "unmappable"
+
+
+async def test_a_target_that_trips_over_one_group_costs_no_other(talking, archive):
+    def join(self, parts, right=talking.target_class.join):
+        return right(self, parts) if parts[0].group != "talk:t2" else {}["text of a memory"]
+
+    talking.target_class.join = join
+
+    run = await talking.run()
+
+    assert run.cause is None
+    assert talking.states() == {State.STORED: 42, State.REJECTED: 18}
+    assert talking.query("SELECT DISTINCT reason FROM problem") == [
+        ("the group cannot be joined for memory (KeyError)",)
+    ]

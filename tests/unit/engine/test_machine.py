@@ -199,9 +199,9 @@ class Migration(RuleBasedStateMachine):
             run = self.go()
             assert run.cause is None, run.control.reason
         rows = {row[0]: row[1] for row in job.rows()}
-        vanished = set(run.engine.aborted)
-        if not vanished:
-            assert "intent" not in rows.values()
+        vanished = set(run.engine.vanished)
+        assert run.engine.aborted == {}
+        assert "intent" not in rows.values()
         keys = set(job.target.keys)
         open_ones = {name for (name,) in job.query("SELECT name FROM partition WHERE NOT done")}
         assert open_ones == vanished

@@ -49,7 +49,7 @@ async def test_only_selected_records_are_moved_and_the_others_are_counted(job, r
     run = await job.run(where="user=bob")
     assert job.target.keys == [job.key("b"), job.key("c")]
     assert job.counters()["rows_filtered"] == 1
-    assert not run.engine.is_short
+    assert run.engine.shortage is None
 
 
 async def test_a_record_left_out_by_decision_is_skipped_and_named(job, record):

@@ -4,8 +4,11 @@ from types import SimpleNamespace
 import pytest
 
 from memxfer.capabilities import Channel, Level
+from memxfer.cli.exits import CLEAN, FAILED, INCOMPLETE, code_of_result
 from memxfer.engine.control import RunControl, StopCause
+from memxfer.engine.engine import Shortage
 from memxfer.errors import NotReadyError, RateLimitedError
+from memxfer.ledger import State
 from memxfer.migration import JobStatus
 from memxfer.migration.outcome import outcome
 from memxfer.plan import JobPlan, PlanEnd
@@ -15,12 +18,29 @@ END = PlanEnd(connection="new", provider="memory", namespace="x")
 PLAN = JobPlan(job="move", created_at="2026-01-01T00:00:00Z", source=END, target=END, document_id="{id}")
 
 
-def ended(*, plan=PLAN, cause=None, silent=0, aborted=(), is_short=False, seconds=2.0, **counts):
+def ended(
+    *,
+    plan=PLAN,
+    cause=None,
+    silent=0,
+    aborted=(),
+    unfinished=(),
+    vanished=(),
+    shortage=None,
+    seconds=2.0,
+    **counts,
+):
     control = RunControl(ManualClock())
     if cause:
         control.stop(cause, "it says why")
     ledger = SimpleNamespace(counts=lambda: Counter(counts), problems=lambda code: silent)
-    engine = SimpleNamespace(aborted=dict(aborted), is_short=is_short, finished=5)
+    engine = SimpleNamespace(
+        aborted=dict(aborted),
+        unfinished=lambda: list(unfinished),
+        vanished=vanished,
+        shortage=shortage,
+        finished=5,
+    )
     return outcome(plan, ledger, engine, control, seconds=seconds)
 
 
@@ -45,18 +65,66 @@ def test_a_run_that_stopped_early_says_why_and_is_never_complete(cause, status, 
     assert ("`memxfer resume move` goes on" in result.message) is goes_on
 
 
-def test_a_partition_that_was_given_up_makes_a_job_incomplete():
-    result = ended(aborted={"user:a": "its cursors expired"}, stored=1)
+@pytest.mark.parametrize(
+    ("left", "message"),
+    [
+        (
+            {"aborted": {"user:a": "cursors expired"}},
+            "1 partition not read to the end (user:a: cursors expired); `memxfer resume move` tries again",
+        ),
+        ({"unfinished": ["user:a", "user:b"]}, "in 2 partitions (user:a) records still turned up"),
+        ({"shortage": Shortage(24, 12)}, "the source counts 24 rows and has listed 12, although"),
+        (
+            {"waiting": 3},
+            "3 records wait for their group to be sent; `memxfer resume move` goes on with them",
+        ),
+        ({"intent": 1}, "1 records may have been sent and have no answer; `memxfer resume move` goes on"),
+        (
+            {"intent": 2, "waiting": 4, "failed": 1},
+            "2 records may have been sent and have no answer and 4 records wait for their group",
+        ),
+    ],
+)
+def test_a_run_that_leaves_anything_undone_is_never_complete(left, message):
+    result = ended(stored=9, **left)
 
     assert result.status is JobStatus.INCOMPLETE
-    assert result.message == "1 partitions not read to their end (user:a: its cursors expired)"
+    assert code_of_result(result) == INCOMPLETE
+    assert result.message.startswith(message)
+    assert "`memxfer resume move`" in result.message
 
 
-def test_a_listing_that_came_out_short_makes_a_job_incomplete():
-    result = ended(is_short=True, stored=1)
+@pytest.mark.parametrize("state", list(State))
+def test_a_clean_end_has_records_in_good_final_states_only(state):
+    result = ended(**{state.value: 1})
 
-    assert result.status is JobStatus.INCOMPLETE
-    assert result.message.startswith("the source says it holds more rows than it listed; ")
+    is_good = state in (State.STORED, State.PRESENT, State.SKIPPED, State.GONE, State.ROLLED_BACK)
+    assert (code_of_result(result) == CLEAN) is is_good
+
+
+def test_a_sample_leaves_partitions_unread_and_is_complete_but_never_with_open_records():
+    sample = PLAN.model_copy(update={"sample": 10})
+
+    assert ended(plan=sample, stored=10, unfinished=["all"]).status is JobStatus.COMPLETED
+    assert ended(plan=sample, stored=10, waiting=1).status is JobStatus.INCOMPLETE
+
+
+@pytest.mark.parametrize(
+    ("counts", "status", "code"),
+    [
+        ({"stored": 1}, JobStatus.COMPLETED_WITH_FAILURES, FAILED),
+        ({"gone": 1}, JobStatus.COMPLETED_WITH_FAILURES, FAILED),
+        ({"failed": 1}, JobStatus.COMPLETED_WITH_FAILURES, FAILED),
+        ({"uncertain": 1}, JobStatus.INCOMPLETE, INCOMPLETE),
+    ],
+)
+def test_a_partition_that_vanished_unread_is_named_and_lets_the_job_end(counts, status, code):
+    result = ended(vanished=("user:ann", "user:bob"), **counts)
+
+    assert (result.status, code_of_result(result)) == (status, code)
+    assert result.message.startswith(
+        "2 partitions disappeared from the source before all was read (user:ann)"
+    )
 
 
 @pytest.mark.parametrize(

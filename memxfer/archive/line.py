@@ -36,17 +36,20 @@ class ArchivedRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         envelope: What a writer put beside the record; empty in archives written by a migration.
         partition: The slice of the source it was listed in, in a residue: there two records under one
             key, listed in two slices, must not replace each other. Empty elsewhere.
+        mark: What tells records of one id and slice apart, in a residue. Empty elsewhere.
     """
 
     key: str
     record: MemoryRecord
     envelope: dict[str, Any] = {}
+    mark: str = ""
     partition: str = ""
 
 
 class _Keyed(msgspec.Struct):
     key: str
     partition: str = ""
+    mark: str = ""
 
 
 _line_decoder = msgspec.json.Decoder(ArchivedRecord)
@@ -61,9 +64,10 @@ def encode_line(key: str, record: MemoryRecord, envelope: Mapping[str, Any] | No
     return canonical_json(ArchivedRecord(key=key, record=record, envelope=dict(envelope or {})))
 
 
-def frame_line(key: str, encoded: bytes, *, partition: str = "") -> bytes:
+def frame_line(key: str, encoded: bytes, *, partition: str = "", mark: str = "") -> bytes:
     """Return what `encode_line` would, from a record that is encoded already (`encode_record`)."""
-    tail = b',"partition":' + canonical_json(partition) + b"}" if partition else b"}"
+    tail = b',"mark":' + canonical_json(mark) if mark else b""
+    tail += b',"partition":' + canonical_json(partition) + b"}" if partition else b"}"
     return b'{"key":' + canonical_json(key) + b',"record":' + encoded + tail
 
 
@@ -77,8 +81,10 @@ def decode_line(line: bytes) -> ArchivedRecord:
     return _line_decoder.decode(line)
 
 
-def identity(key: str, partition: str = "") -> str:
-    """Return what tells the lines of an archive apart: the key, and the partition where a line has one."""
+def identity(key: str, partition: str = "", mark: str = "") -> str:
+    """Return what tells lines apart: the key, and partition and mark where a line has them."""
+    if mark:
+        return f"{key}\0{partition}\0{mark}"
     return f"{key}\0{partition}" if partition else key
 
 
@@ -89,7 +95,7 @@ def identity_of(line: bytes) -> str:
         msgspec.DecodeError: Not JSON, or no line of an archive.
     """
     keyed = _key_decoder.decode(line)
-    return identity(keyed.key, keyed.partition)
+    return identity(keyed.key, keyed.partition, keyed.mark)
 
 
 def key_digest(identity: str) -> bytes:

@@ -24,7 +24,7 @@ from memxfer.engine.settling import Settler
 from memxfer.engine.watermark import PartitionWalk
 from memxfer.engine.writing import Writer
 from memxfer.errors import MemxferError
-from memxfer.ledger import Change, InDoubt, Ledger, PartitionRow, Problem, State
+from memxfer.ledger import Change, Doubts, Ledger, Namesake, PartitionRow, Problem, State
 from memxfer.ledger.states import FILTERED, IGNORED
 from memxfer.models import sanitise_text
 from memxfer.spi import Clock, MemoryProvider, Partition, SupportsCount
@@ -38,8 +38,9 @@ _TELLING_TWINS = (ClientKey.NONE, ClientKey.APPEND, ClientKey.REJECT)
 """These keep both documents, or refuse the second one by name."""
 _COLLISION = Problem(
     "duplicate_key",
-    "another record has the same document key, and the target keeps one document per key; "
-    "give the target connection a document_id template that tells them apart",
+    "another record has the same document key, and the target keeps one document per key: that of the other. "
+    "Give the target connection a document_id template that tells the two apart, with {user} say, or {hash}, "
+    "and start a new job",
 )
 
 
@@ -275,14 +276,14 @@ class Engine:
                 row = self._ledger.add_partition(change, name)
                 self._ledger.commit(change).add_done_callback(consume)
             if not row.is_done:
-                yield self._slice(partition, row, doubts.pop(row.id, {}))
+                yield self._slice(partition, row, doubts.pop(row.id, Doubts()))
             elif needs_sweep:
-                self._walked.append(WalkSlice(partition, walk=PartitionWalk(row, {})))
+                self._walked.append(WalkSlice(partition, walk=PartitionWalk(row, Doubts())))
         for row in known.values():
             if not row.is_done:
                 self._listing.aborted[row.name] = "the source no longer has this partition"
 
-    def _slice(self, partition: Partition, row: PartitionRow, doubts: dict[str, InDoubt]) -> WalkSlice:
+    def _slice(self, partition: Partition, row: PartitionRow, doubts: Doubts) -> WalkSlice:
         if not self._listing.is_stable and row.cursor is not None:
             # Rows from before the cursor may have moved behind it.
             doubts = self._ledger.all_of(row.id)
@@ -329,19 +330,35 @@ class Engine:
         self.is_short = _records(counts) + counts[IGNORED] + counts[FILTERED] < min(before, after)
 
     async def _note_collisions(self) -> None:
-        """Two records under one key leave one document in the target: the other has not arrived."""
+        """Two records under one key leave one document in the target: the others have not arrived.
+
+        One that replaces keeps what it answered for last, another what it had first. Parts that were
+        joined in one request are in one document together.
+        """
         writing = self._target.capabilities().writing
         if writing is None or writing.client_key in _TELLING_TWINS:
             return
         change = Change()
         now = self._clock.now()
         for twins in await asyncio.to_thread(self._ledger.twins):
-            stored = [seq for seq, state in twins if state is State.STORED]
-            kept = stored[0] if len(stored) == 1 else twins[-1][0]
-            for seq, state in twins:
-                if seq != kept:
-                    self._ledger.settle(change, seq, state, State.FAILED, at=now, problem=_COLLISION)
+            kept = twins[-1 if writing.client_key is ClientKey.UPSERT else 0]
+            for twin in twins:
+                if not _is_held(twin, kept):
+                    self._ledger.settle(
+                        change,
+                        twin.seq,
+                        twin.state,
+                        State.FAILED,
+                        at=now,
+                        target_ids=twin.target_ids,
+                        problem=_COLLISION,
+                    )
         await self._ledger.commit(change)
+
+
+def _is_held(twin: Namesake, kept: Namesake) -> bool:
+    """Tell whether the target holds a record, under the key of which it answered for `kept`."""
+    return twin.form == kept.form or (twin.request == kept.request and twin.request > 0)
 
 
 def _records(counts: Counter[str]) -> int:

@@ -10,6 +10,7 @@ from memxfer.engine.calls import Caller
 from memxfer.engine.listing import Listed
 from memxfer.engine.residue import Residue
 from memxfer.engine.watermark import Ticket
+from memxfer.ids import is_same_record
 from memxfer.ledger import Change, InDoubt, Ledger, Problem, State
 from memxfer.models import MemoryRecord, sanitise_record
 from memxfer.spi import MemoryProvider, SupportsGet, SupportsLookup
@@ -57,8 +58,8 @@ class Leftovers:
         """
         found: list[Listed] = []
         missing: list[InDoubt] = []
-        for doubt in [doubt for doubt in ticket.walk.in_doubt.values() if doubt.state is State.INTENT]:
-            listed = await self._get(doubt.id)
+        for doubt in [doubt for doubt in ticket.walk.in_doubt if doubt.state is State.INTENT]:
+            listed = await self._get(doubt)
             if listed is None:
                 missing.append(doubt)
             else:
@@ -68,12 +69,14 @@ class Leftovers:
             found += await self._settle(change, missing[start : start + _CHUNK], partition=name)
         return found
 
-    async def _get(self, record_id: str) -> Listed | None:
+    async def _get(self, doubt: InDoubt) -> Listed | None:
+        """Ask the source for a record; what it gives may be another one of the same id."""
         source = self._source
         if not isinstance(source, SupportsGet):
             return None
-        record = await self._source_caller.read(lambda: source.get(record_id))
-        return None if record is None else self._listed(sanitise_record(record))
+        record = await self._source_caller.read(lambda: source.get(doubt.id))
+        listed = None if record is None else self._listed(sanitise_record(record))
+        return listed if listed is not None and is_same_record(doubt.hash, listed.hash) else None
 
     def _listed(self, record: MemoryRecord) -> Listed:
         return Listed.of(record, keeps=self._residue is not None)
@@ -86,14 +89,14 @@ class Leftovers:
         is_proof = isinstance(target, SupportsLookup) and target.lookup_visibility != "after_task"
         absent = [doubt for doubt in missing if held.get(doubt.key or "") is None]
         kept = await self._originals([] if is_proof else absent, partition)
-        again = {listed.record.id for listed in kept}
+        again = {listed.hash for listed in kept}
         now = self._source_caller.clock.now()
         for doubt in missing:
             ids = held.get(doubt.key or "")
             if ids is not None:
                 self._ledger.settle(change, doubt.seq, doubt.state, State.PRESENT, at=now, target_ids=ids)
                 self._ledger.forget_problem(change, doubt.seq, _UNCERTAIN.code)
-            elif doubt.id not in again:
+            elif doubt.hash not in again:
                 state, problem = (State.GONE, _GONE) if is_proof else (State.UNCERTAIN, _UNCERTAIN)
                 self._ledger.settle(change, doubt.seq, doubt.state, state, at=now, problem=problem)
         return kept

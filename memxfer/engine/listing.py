@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
-import xxhash
 
 from memxfer.capabilities import Paging
 from memxfer.engine.budget import ByteBudget
 from memxfer.engine.calls import Caller
 from memxfer.engine.control import RunControl, Stopped, side_by_side
 from memxfer.errors import CursorExpiredError, MemxferError, ProviderError
+from memxfer.ids import record_digest
 from memxfer.models import MemoryRecord, encode_record
 from memxfer.spi import Defect, MemoryProvider, Page, Partition
 
@@ -33,6 +34,8 @@ _OBJECT_WEIGHT = 2
 """Bytes in memory per byte of canonical JSON, about: a decoded record is larger than its text."""
 _KEPT_WEIGHT = _OBJECT_WEIGHT + 1
 """With the JSON itself kept beside it."""
+_MARK_BYTES = 8
+"""How much of a digest is remembered of each record of a walk."""
 
 
 @dataclass(slots=True)
@@ -60,20 +63,23 @@ class Listed(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         record: The record.
         size: Bytes it holds in memory, about.
-        hash: Of all of it.
+        hash: Of all of it, with its mark: see `memxfer.ids.record_digest`.
         encoded: Its canonical JSON, where it is kept for the residue.
+        is_rival: Another record of this id, owner and date came before it on a listing that shifts:
+            whether this is a second record or a later form of the first cannot be told.
     """
 
     record: MemoryRecord
     size: int
     hash: bytes
     encoded: bytes = b""
+    is_rival: bool = False
 
     @classmethod
     def of(cls, record: MemoryRecord, *, keeps: bool = False) -> Listed:
         """Weigh and hash `record`, and keep its encoded form on request."""
         encoded = encode_record(record)
-        digest = xxhash.xxh3_128_digest(encoded)
+        digest = record_digest(record, encoded)
         if keeps:
             return cls(record, len(encoded) * _KEPT_WEIGHT, digest, encoded)
         return cls(record, len(encoded) * _OBJECT_WEIGHT, digest)
@@ -102,26 +108,44 @@ class ListedPage:
 
 @dataclass(slots=True)
 class _Guard:
-    """What one walk through a partition has seen, to notice a listing that turns in circles."""
+    """What one walk through a partition has seen, to notice a listing that turns in circles.
+
+    Only the same record with the same content is a repeat. The same record with other content is
+    another record, unless rows may come again (`is_shifting`): there it may have been edited between
+    two pages.
+    """
 
     remembers_all: bool
+    is_shifting: bool
+    began: datetime
     cursors: set[str] = field(default_factory=set)
-    ids: set[int] = field(default_factory=set)
-    last_page: set[int] = field(default_factory=set)
+    forms: set[bytes] = field(default_factory=set)
+    last_forms: set[bytes] = field(default_factory=set)
+    marks: set[bytes] = field(default_factory=set)
+    page_marks: set[bytes] = field(default_factory=set)
     empty: int = 0
 
     def begin_page(self) -> None:
         """Where rows come in key order, only a page and the one before it can overlap."""
         if not self.remembers_all:
-            self.last_page, self.ids = self.ids, set()
+            self.last_forms, self.forms = self.forms, set()
+        self.marks |= self.page_marks
+        self.page_marks = set()
 
-    def is_repeated(self, record_id: str) -> bool:
-        """Tell whether this walk gave the record already, and remember it."""
-        mark = xxhash.xxh3_64_intdigest(record_id.encode())
-        if mark in self.ids or mark in self.last_page:
-            return True
-        self.ids.add(mark)
-        return False
+    def take(self, listed: Listed) -> Listed | None:
+        """Return what is new in this walk, or `None` for a repeat, and remember it."""
+        form, mark = listed.hash[:_MARK_BYTES], listed.hash[-_MARK_BYTES:]
+        if form in self.forms or form in self.last_forms:
+            return None
+        self.forms.add(form)
+        if not self.remembers_all or not listed.record.id:
+            return listed
+        self.page_marks.add(mark)
+        if not self.is_shifting or mark not in self.marks:
+            return listed
+        if listed.record.updated_at is not None and listed.record.updated_at >= self.began:
+            return None  # edited since its first form came: that one is moved
+        return msgspec.structs.replace(listed, is_rival=True)
 
 
 class Listing:
@@ -245,16 +269,17 @@ class Listing:
         deliver: Callable[[S, ListedPage], Awaitable[None]],
         restart: Callable[[S], Awaitable[None]] | None,
     ) -> None:
-        guard = _Guard(self._remembers_all)
+        guard = self._guard()
         for _ in range(_MOST_RESTARTS):
             try:
                 await self._pages(item, deliver, guard)
             except CursorExpiredError:
                 if restart is not None:
                     await restart(item)
-                    guard = _Guard(self._remembers_all)
+                    guard = self._guard()
                 else:  # nobody matches the second walk against the first: what came then is left out
                     guard.cursors.clear()
+                    guard.is_shifting = True
                 item.cursor = None
             except ProviderError as error:
                 self.aborted[item.partition.name] = str(error)
@@ -262,6 +287,9 @@ class Listing:
             else:
                 return
         self.aborted[item.partition.name] = "its cursors expired again and again"
+
+    def _guard(self) -> _Guard:
+        return _Guard(self._remembers_all, not self.is_stable, self._caller.clock.now())
 
     async def _pages(
         self, item: S, deliver: Callable[[S, ListedPage], Awaitable[None]], guard: _Guard
@@ -306,8 +334,8 @@ class Listing:
 
     def _weigh(self, page: Page, cursor: str | None, guard: _Guard) -> ListedPage:
         guard.begin_page()
-        fresh = (record for record in page.records if not guard.is_repeated(record.id))
-        records = [Listed.of(record, keeps=self._keeps_encoded) for record in fresh]
+        came = (Listed.of(record, keeps=self._keeps_encoded) for record in page.records)
+        records = [fresh for listed in came if (fresh := guard.take(listed)) is not None]
         total = sum(listed.size for listed in records)
         if records:
             self._weight += (total / len(records) - self._weight) / _SMOOTHING

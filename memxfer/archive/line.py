@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from memxfer.ids import record_mark
 from memxfer.models import MemoryRecord, canonical_json
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "identity",
     "identity_of",
     "key_digest",
+    "mark_of",
+    "with_mark",
 ]
 
 MAX_LINE = 64 * 1024 * 1024
@@ -36,7 +39,8 @@ class ArchivedRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         envelope: What a writer put beside the record; empty in archives written by a migration.
         partition: The slice of the source it was listed in, in a residue: there two records under one
             key, listed in two slices, must not replace each other. Empty elsewhere.
-        mark: What tells records of one id and slice apart, in a residue. Empty elsewhere.
+        mark: What tells records of one key apart (`memxfer.ids.record_mark`): on every line of a residue;
+            elsewhere on those whose key an earlier line has for another record.
     """
 
     key: str
@@ -83,9 +87,8 @@ def decode_line(line: bytes) -> ArchivedRecord:
 
 def identity(key: str, partition: str = "", mark: str = "") -> str:
     """Return what tells lines apart: the key, and partition and mark where a line has them."""
-    if mark:
-        return f"{key}\0{partition}\0{mark}"
-    return f"{key}\0{partition}" if partition else key
+    name = f"{key}:{mark}" if mark else key
+    return f"{name}\0{partition}" if partition else name
 
 
 def identity_of(line: bytes) -> str:
@@ -96,6 +99,20 @@ def identity_of(line: bytes) -> str:
     """
     keyed = _key_decoder.decode(line)
     return identity(keyed.key, keyed.partition, keyed.mark)
+
+
+def with_mark(line: bytes, mark: str) -> bytes:
+    """Return a line that `encode_line` made, with a mark."""
+    return line[:-1] + b',"mark":' + canonical_json(mark) + b"}"
+
+
+def mark_of(line: bytes) -> bytes:
+    """Return the mark of the record in a line, whatever the line says of it (`memxfer.ids.record_mark`).
+
+    Raises:
+        msgspec.DecodeError, ValueError: It is no line of an archive.
+    """
+    return record_mark(decode_line(line).record)
 
 
 def key_digest(identity: str) -> bytes:

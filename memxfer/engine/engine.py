@@ -340,7 +340,9 @@ class Engine:
             return
         change = Change()
         now = self._clock.now()
-        for twins in await asyncio.to_thread(self._ledger.twins):
+        # An identity file may give two owners one name; the ledger knows them by their own.
+        keeps_apart = writing.keeps_apart and self._pipeline.identity is None
+        for twins in await asyncio.to_thread(lambda: self._ledger.twins(keeps_apart=keeps_apart)):
             kept = twins[-1 if writing.client_key is ClientKey.UPSERT else 0]
             for twin in twins:
                 if not _is_held(twin, kept):

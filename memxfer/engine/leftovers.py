@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from memxfer.engine.calls import Caller
@@ -18,6 +18,7 @@ from memxfer.spi import MemoryProvider, SupportsGet, SupportsLookup
 __all__ = ["Leftovers"]
 
 _CHUNK = 100
+_TWO = 2
 
 _GONE = Problem("gone", "the source no longer has it, and the target never got it")
 _UNCERTAIN = Problem("uncertain", "the source no longer has it, and it may have been sent before the crash")
@@ -85,6 +86,7 @@ class Leftovers:
         """Settle what can be; return the originals of those that have to be sent again to know."""
         target = self._target
         held = await self._look_up(target, missing) if isinstance(target, SupportsLookup) else {}
+        shared = await self._take_out_others(missing, held)
         # A look-up that sees finished tasks only proves presence, never absence.
         is_proof = isinstance(target, SupportsLookup) and target.lookup_visibility != "after_task"
         absent = [doubt for doubt in missing if held.get(doubt.key or "") is None]
@@ -97,9 +99,29 @@ class Leftovers:
                 self._ledger.settle(change, doubt.seq, doubt.state, State.PRESENT, at=now, target_ids=ids)
                 self._ledger.forget_problem(change, doubt.seq, _UNCERTAIN.code)
             elif doubt.hash not in again:
-                state, problem = (State.GONE, _GONE) if is_proof else (State.UNCERTAIN, _UNCERTAIN)
+                is_gone = is_proof and doubt.key not in shared
+                state, problem = (State.GONE, _GONE) if is_gone else (State.UNCERTAIN, _UNCERTAIN)
                 self._ledger.settle(change, doubt.seq, doubt.state, state, at=now, problem=problem)
         return kept
+
+    async def _take_out_others(
+        self, missing: Sequence[InDoubt], held: dict[str, tuple[str, ...]]
+    ) -> frozenset[str]:
+        """Leave out of `held` what the target has of other records; return the keys that those share."""
+        mine = {doubt.seq for doubt in missing}
+        shared: set[str] = set()
+        for key, records in (await asyncio.to_thread(self._ledger.namesakes, list(held))).items():
+            if len(records) < _TWO:
+                continue
+            shared.add(key)
+            taken = {ident for one in records if one.seq not in mine for ident in one.target_ids}
+            free = tuple(one for one in held[key] if one not in taken)
+            # Of two records in doubt, what is there may be either's.
+            if free and sum(one.state is State.INTENT for one in records) < _TWO:
+                held[key] = free
+            else:
+                del held[key]
+        return frozenset(shared)
 
     async def _originals(self, doubts: Sequence[InDoubt], partition: str) -> list[Listed]:
         residue = self._residue
@@ -109,7 +131,7 @@ class Leftovers:
 
     async def _look_up(
         self, target: SupportsLookup, missing: Sequence[InDoubt]
-    ) -> Mapping[str, Sequence[str]]:
+    ) -> dict[str, tuple[str, ...]]:
         if isinstance(target.lookup_visibility, float | int):
             await self._target_caller.control.sleep(target.lookup_visibility)
         keys = [doubt.key for doubt in missing if doubt.key is not None]

@@ -44,10 +44,10 @@ _STRANGER = Problem(
 )
 _UNKNOWN_HOLDER = Problem(
     "conflict",
-    "the target holds a document under this key that this job did not send, and whether it has this "
-    "content cannot be known. If an earlier job moved this record, look whether it is whole there; else remove "
-    "that document from the target, or give the target connection another document_id template and start a "
-    "new job",
+    "the target holds a document under this key that this job did not send, and whether it has this content "
+    "cannot be known. If an earlier job moved this record, look whether it is whole there; else remove the "
+    "document from the target, or give the target connection another document_id template and start a new "
+    "job",
 )
 _UNVERIFIED = Problem(
     "unverified_duplicate",

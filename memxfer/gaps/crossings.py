@@ -10,6 +10,7 @@ import sqlite3
 from dataclasses import dataclass
 
 from memxfer.errors import MemxferError
+from memxfer.ids import record_mark
 from memxfer.models import MemoryRecord, Scope
 from memxfer.spi import Document
 
@@ -59,9 +60,13 @@ class Crossings:
 
     The rows hold this process's own hashes of 64 bits: among a million documents two meet by chance
     once in thirty million scans.
+
+    Args:
+        keeps_apart: The target keeps records of one key apart by owner and date (`Writing.keeps_apart`).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps_apart: bool = False) -> None:
+        self._keeps_apart = keeps_apart
         self._rows: list[tuple[int, int, int, int, int, str, str]] = []
         self._added = 0
         self._database: sqlite3.Connection | None = None
@@ -83,9 +88,8 @@ class Crossings:
         text = hash((mine, record.content))
         self._added += 1
         form = self._added if digest is None else hash((record.id, digest))
-        self._rows.append(
-            (hash(document.key), form, people, place, text, document.scope, record.id[:_MAX_ID])
-        )
+        key = hash((document.key, record_mark(record))) if self._keeps_apart else hash(document.key)
+        self._rows.append((key, form, people, place, text, document.scope, record.id[:_MAX_ID]))
         if len(self._rows) >= _ROWS:
             self._flush()
 
@@ -98,7 +102,7 @@ class Crossings:
         )
 
     def are_ids_shared(self) -> bool:
-        """Tell whether two records that share a key share their id too, so that `{id}` tells no difference."""
+        """Tell whether two records that share a key share their id too: `{id}` tells no difference."""
         rows = self._ask(
             "SELECT 1 FROM document GROUP BY key, id HAVING min(form) != max(form) LIMIT 1",
         )

@@ -88,7 +88,8 @@ class Census:
         self.fields: dict[str, Tally] = {}
         self.unreadable = Tally()
         self.documents = 0
-        self.crossings = Crossings()
+        writing = self._outlook.target.writing
+        self.crossings = Crossings(keeps_apart=writing is not None and writing.keeps_apart)
         self._carried: dict[Dimension, Tally] = {}
         self._kinds: dict[Traits, tuple[Tally, tuple[Check, ...]]] = {}
 

@@ -10,12 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from memxfer.errors import LedgerError
-from memxfer.ids import is_same_form
+from memxfer.ids import FORM_BYTES, is_same_form
 from memxfer.ledger import states
 from memxfer.ledger.committer import Change, Committer, ResidueStore, connect
 from memxfer.ledger.doubts import Doubts, InDoubt
@@ -342,18 +341,25 @@ class Ledger:
         """Return how many records have a problem with this code."""
         return int(self.read("SELECT count(*) FROM problem WHERE code = ?", code)[0][0])
 
-    def twins(self) -> list[list[Namesake]]:
+    def twins(self, *, keeps_apart: bool = False) -> list[list[Namesake]]:
         """Return, key by key, the records that arrived under one key where there are several.
 
         Those of one key come in the order in which the target answered for them. One record that came
-        twice, with the same content, is no twin of its own.
+        twice, with the same content, is no twin of its own. With `keeps_apart`, records of another owner
+        or date are none either.
         """
+        mark = f"coalesce(substr(hash, {FORM_BYTES + 1}), '')" if keeps_apart else "''"
         rows = self.read(
-            f"{_NAMESAKES} WHERE state IN ({_ARRIVED}) AND key IN "  # noqa: S608 - constants
-            f"(SELECT key FROM record WHERE key IS NOT NULL AND state IN ({_ARRIVED}) "
-            "GROUP BY key HAVING min(id) != max(id) OR min(hash) != max(hash)) ORDER BY key, request, seq"
+            f"{_NAMESAKES} WHERE state IN ({_ARRIVED}) AND (key, {mark}) IN "  # noqa: S608 - constants
+            f"(SELECT key, {mark} FROM record WHERE key IS NOT NULL AND state IN ({_ARRIVED}) "
+            f"GROUP BY key, {mark} HAVING min(id) != max(id) OR min(hash) != max(hash)) "
+            f"ORDER BY key, {mark}, request, seq"
         )
-        return [[_namesake(row) for row in twins] for _, twins in groupby(rows, key=itemgetter(0))]
+
+        def place(row: tuple[Any, ...]) -> tuple[str, bytes]:
+            return row[0], row[5][FORM_BYTES:] if keeps_apart else b""
+
+        return [[_namesake(row) for row in twins] for _, twins in groupby(rows, key=place)]
 
     def namesakes(self, keys: Sequence[str]) -> dict[str, list[Namesake]]:
         """Return, by key, the records whose documents have one of these keys. Slow: reads the table."""

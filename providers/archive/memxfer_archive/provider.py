@@ -15,6 +15,7 @@ from memxfer.archive import (
     decode_line,
     encode_line,
     plan_archive,
+    record_mark,
 )
 from memxfer.spi import (
     Axis,
@@ -58,8 +59,8 @@ class ArchiveProvider(MemoryProvider[ArchiveConfig]):
     """Reads and writes memxfer archives.
 
     As a source it passes for the store its records came from, so that moving them on gives the keys
-    a direct move would have given. As a target it identifies documents by their keys alone: the same
-    id from two stores is two records.
+    a direct move would have given. As a target it identifies documents by their keys, and by the owner
+    and the date of their records: the same id from two stores, or of two owners, is two records.
     """
 
     name: ClassVar[str] = "archive"
@@ -156,6 +157,7 @@ class ArchiveProvider(MemoryProvider[ArchiveConfig]):
             writing=Writing(
                 max_batch=_MAX_BATCH,
                 client_key=ClientKey.UPSERT,
+                keeps_apart=True,
                 backdates="microsecond",
                 rollback="id",
             ),
@@ -214,14 +216,14 @@ class ArchiveProvider(MemoryProvider[ArchiveConfig]):
         return Document(
             key=key,
             record_id=record.id,
-            body=line,
+            body=(record_mark(record), line),
             size=len(line),
             scope=scope_name(record),
         )
 
     async def _write(self, batch: Sequence[Document]) -> list[WriteReceipt]:
-        outcomes = await self._writer.append([(document.key, document.body) for document in batch])
-        return [receipt(outcome, document.key) for outcome, document in zip(outcomes, batch, strict=True)]
+        stored = await self._writer.append([(document.key, *document.body) for document in batch])
+        return [receipt(*one) for one in stored]
 
     async def lookup(self, keys: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """Return the keys that are there, each as its own target id."""

@@ -44,6 +44,7 @@ from memxfer.spi import (
     WriteReceipt,
     Writing,
 )
+from memxfer.spi.places import path_place
 from memxfer_archive.client import GroupWriter, PageReader, Row, tool_name
 from memxfer_archive.config import ArchiveConfig
 from memxfer_archive.mapping import id_in, origin_from, receipt, scope_name
@@ -146,6 +147,10 @@ class ArchiveProvider(MemoryProvider[ArchiveConfig]):
         if self._identity is None:
             raise ProviderError("the archive is not open; call connect first", provider=self.name)
         return self._identity
+
+    def place(self) -> str:
+        """Return the folder; the archive of a store is another store than that one."""
+        return path_place(self._path)
 
     def _capabilities(self) -> Capabilities:
         """Return what every archive has: all dimensions, whole."""

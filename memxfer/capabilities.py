@@ -171,6 +171,8 @@ class Writing(_Model):
     """What is read back is what was sent; `False`: the backend extracts or rewrites."""
     max_batch: int = 1
     client_key: ClientKey = ClientKey.NONE
+    keeps_apart: bool = False
+    """Records that share a key are both kept where their owner or their date of creation differs."""
     acknowledges: Literal["sync", "async"] = "sync"
     """`async`: a write is accepted first and stored later; the engine polls."""
     reports_ids: bool = True

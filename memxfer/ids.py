@@ -15,10 +15,25 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from memxfer.errors import ConfigError, RecordError
-from memxfer.models import MemoryRecord, canonical_json
+import msgspec
+import xxhash
 
-__all__ = ["DEFAULT_TEMPLATE", "MAX_KEY", "KeyTemplate", "fingerprint", "job_id", "stable_uuid"]
+from memxfer.errors import ConfigError, RecordError
+from memxfer.models import MemoryRecord, canonical_json, encode_record
+
+__all__ = [
+    "DEFAULT_TEMPLATE",
+    "FORM_BYTES",
+    "MAX_KEY",
+    "KeyTemplate",
+    "fingerprint",
+    "is_same_form",
+    "is_same_record",
+    "job_id",
+    "record_digest",
+    "record_mark",
+    "stable_uuid",
+]
 
 DEFAULT_TEMPLATE = "mx:{provider}:{namespace}:{id}"
 MAX_KEY = 200
@@ -26,6 +41,8 @@ MAX_KEY = 200
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:memxfer:ids")
 _HASH_LENGTH = 32
+FORM_BYTES = 16
+"""How much of a record's digest is about its content; the rest is its mark."""
 _SAFE = "-._~"
 
 _FIELDS: dict[str, Callable[[MemoryRecord], Any]] = {
@@ -37,6 +54,7 @@ _FIELDS: dict[str, Callable[[MemoryRecord], Any]] = {
     "conversation": lambda record: record.scope.session,
     "tenant": lambda record: record.scope.tenant,
     "index": lambda record: record.provenance.get("index"),
+    "hash": lambda record: xxhash.xxh3_128_hexdigest(encode_record(record)),
 }
 _STORE_FIELDS = frozenset({"provider", "namespace"})
 _OR = "|"
@@ -52,8 +70,10 @@ class KeyTemplate:
 
     Args:
         text: The template. Fields: `provider`, `namespace` (of the source store), `id`, `user`,
-            `agent`, `app`, `session` or `conversation`, `tenant`, and `index` where the source
-            stores a position. Alternatives are fields of the record, not of the store.
+            `agent`, `app`, `session` or `conversation`, `tenant`, `index` where the source
+            stores a position, and `hash` of the whole record: it tells two records of one id apart,
+            and gives a record that is edited another key. Alternatives are fields of the record,
+            not of the store.
         provider: The source's provider name.
         namespace: The source store's stable identity: a collection, project or database.
 
@@ -157,6 +177,42 @@ def _shorten(key: str) -> str:
     tail = ":sha256-" + hashlib.sha256(key.encode()).hexdigest()[:_HASH_LENGTH]
     head = re.sub(r"%[0-9A-F]?$", "", key[: MAX_KEY - len(tail)])
     return head + tail
+
+
+def record_mark(record: MemoryRecord) -> bytes:
+    """Return 8 bytes that tell two records of one id apart, and stay when a record is edited.
+
+    Made from the id, the axes of the owner and the date of creation; an edit changes none of them.
+    """
+    scope = record.scope
+    made = None if record.created_at is None else record.created_at.timestamp()
+    axes = (scope.tenant, scope.group, scope.app, scope.user, scope.agent, scope.session)
+    return xxhash.xxh3_64_digest(msgspec.json.encode((record.id, axes, made)))
+
+
+def record_digest(record: MemoryRecord, encoded: bytes) -> bytes:
+    """Return 24 bytes: the xxh3_128 of the whole record, then its mark.
+
+    Args:
+        record: The record.
+        encoded: Its canonical JSON (`encode_record`).
+    """
+    return xxhash.xxh3_128_digest(encoded) + record_mark(record)
+
+
+def is_same_form(known: bytes | None, digest: bytes | None) -> bool:
+    """Tell whether two digests are of the same record with the same content.
+
+    A ledger of an earlier version has digests without a mark; those are compared by content alone.
+    """
+    if known is None or digest is None:
+        return False
+    return known == digest or (len(known) == FORM_BYTES and digest.startswith(known))
+
+
+def is_same_record(known: bytes | None, digest: bytes) -> bool:
+    """Tell whether two digests may be of one record, edited in between: their marks are equal, or unknown."""
+    return known is None or len(known) <= FORM_BYTES or known[FORM_BYTES:] == digest[FORM_BYTES:]
 
 
 def stable_uuid(*parts: str) -> str:

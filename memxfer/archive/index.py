@@ -21,6 +21,7 @@ _FLUSH = 25_000
 """Keys held in memory: sorted before they are written, so that a page of the tree is met once for many."""
 
 _ASK = 500
+_CONTENT_BYTES = 16
 _SHIFT = 40
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS keys (
@@ -36,12 +37,23 @@ class Spot(NamedTuple):
     Attributes:
         part: Number of its part.
         line: Number of the line in it.
-        hash: Hash of the line's bytes; empty once deleted.
+        hash: Hash of the line's bytes, then the mark of its record where that is known; empty once
+            deleted.
     """
 
     part: int
     line: int
     hash: bytes
+
+    @property
+    def content(self) -> bytes:
+        """Hash of the line's bytes; empty once deleted."""
+        return self.hash[:_CONTENT_BYTES]
+
+    @property
+    def mark(self) -> bytes:
+        """Mark of the line's record; empty where it is not known."""
+        return self.hash[_CONTENT_BYTES:]
 
     @property
     def is_deleted(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from memxfer.ids import record_mark
 from memxfer.models import MemoryRecord, canonical_json
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "identity",
     "identity_of",
     "key_digest",
+    "mark_of",
+    "with_mark",
 ]
 
 MAX_LINE = 64 * 1024 * 1024
@@ -36,17 +39,21 @@ class ArchivedRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         envelope: What a writer put beside the record; empty in archives written by a migration.
         partition: The slice of the source it was listed in, in a residue: there two records under one
             key, listed in two slices, must not replace each other. Empty elsewhere.
+        mark: What tells records of one key apart (`memxfer.ids.record_mark`): on every line of a residue;
+            elsewhere on those whose key an earlier line has for another record.
     """
 
     key: str
     record: MemoryRecord
     envelope: dict[str, Any] = {}
+    mark: str = ""
     partition: str = ""
 
 
 class _Keyed(msgspec.Struct):
     key: str
     partition: str = ""
+    mark: str = ""
 
 
 _line_decoder = msgspec.json.Decoder(ArchivedRecord)
@@ -61,9 +68,10 @@ def encode_line(key: str, record: MemoryRecord, envelope: Mapping[str, Any] | No
     return canonical_json(ArchivedRecord(key=key, record=record, envelope=dict(envelope or {})))
 
 
-def frame_line(key: str, encoded: bytes, *, partition: str = "") -> bytes:
+def frame_line(key: str, encoded: bytes, *, partition: str = "", mark: str = "") -> bytes:
     """Return what `encode_line` would, from a record that is encoded already (`encode_record`)."""
-    tail = b',"partition":' + canonical_json(partition) + b"}" if partition else b"}"
+    tail = b',"mark":' + canonical_json(mark) if mark else b""
+    tail += b',"partition":' + canonical_json(partition) + b"}" if partition else b"}"
     return b'{"key":' + canonical_json(key) + b',"record":' + encoded + tail
 
 
@@ -77,9 +85,10 @@ def decode_line(line: bytes) -> ArchivedRecord:
     return _line_decoder.decode(line)
 
 
-def identity(key: str, partition: str = "") -> str:
-    """Return what tells the lines of an archive apart: the key, and the partition where a line has one."""
-    return f"{key}\0{partition}" if partition else key
+def identity(key: str, partition: str = "", mark: str = "") -> str:
+    """Return what tells lines apart: the key, and partition and mark where a line has them."""
+    name = f"{key}:{mark}" if mark else key
+    return f"{name}\0{partition}" if partition else name
 
 
 def identity_of(line: bytes) -> str:
@@ -89,7 +98,21 @@ def identity_of(line: bytes) -> str:
         msgspec.DecodeError: Not JSON, or no line of an archive.
     """
     keyed = _key_decoder.decode(line)
-    return identity(keyed.key, keyed.partition)
+    return identity(keyed.key, keyed.partition, keyed.mark)
+
+
+def with_mark(line: bytes, mark: str) -> bytes:
+    """Return a line that `encode_line` made, with a mark."""
+    return line[:-1] + b',"mark":' + canonical_json(mark) + b"}"
+
+
+def mark_of(line: bytes) -> bytes:
+    """Return the mark of the record in a line, whatever the line says of it (`memxfer.ids.record_mark`).
+
+    Raises:
+        msgspec.DecodeError, ValueError: It is no line of an archive.
+    """
+    return record_mark(decode_line(line).record)
 
 
 def key_digest(identity: str) -> bytes:

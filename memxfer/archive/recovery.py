@@ -127,6 +127,7 @@ def _take_in(batch: list[tuple[int, bytes]], number: int, index: KeyIndex) -> It
             continue
         if old and not old.is_deleted:
             yield old
+        # The mark is not read here, where every line is: the writer looks for it where it needs it.
         known[digests[at]] = Spot(number, at, xxhash.xxh3_128_digest(line))
         index.put(digests[at], known[digests[at]])
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
+import msgspec
 import xxhash
 from filelock import FileLock, Timeout
 
@@ -27,7 +28,7 @@ from memxfer.archive.layout import (
     list_parts,
     part_path,
 )
-from memxfer.archive.line import key_digest
+from memxfer.archive.line import identity, key_digest, mark_of, with_mark
 from memxfer.archive.manifest import Manifest, Origin, PartEntry, Writing, read_manifest, write_manifest
 from memxfer.archive.part import OpenPart
 from memxfer.archive.recovery import catch_up, open_index, sealed_entries
@@ -193,23 +194,78 @@ class ArchiveWriter:
             FatalError: The disk did not take them. Some may be stored; sending all again is safe.
         """
         with self._mutex:
-            if not self._declared:
-                self._declare()
-            digests = [key_digest(key) for key, _ in batch]
-            known = self._index.find(digests)
-            outcomes: list[Appended] = []
-            fresh: list[tuple[bytes, bytes, bytes]] = []
-            seen = {digest: spot.hash for digest, spot in known.items()}
-            for digest, (_, line) in zip(digests, batch, strict=True):
-                content = xxhash.xxh3_128_digest(line)
-                before = seen.get(digest, b"")
-                outcomes.append(_outcome(before, content))
-                if before != content:
-                    fresh.append((digest, content, line))
-                    seen[digest] = content
-            self._store(fresh, known)
-            self._records += outcomes.count(Appended.CREATED)
-            return outcomes
+            return self._append([(key, b"", line) for key, line in batch])
+
+    def append_records(self, batch: Sequence[tuple[str, bytes, bytes]]) -> list[tuple[Appended, str]]:
+        """Store lines, durably; another record under a key that is there already is stored beside it.
+
+        Args:
+            batch: Document keys, marks of the records (`memxfer.ids.record_mark`), and lines as
+                `encode_line` made them. A line of the same key and mark takes the place of the older one.
+
+        Returns:
+            What became of each, and the identity under which it stands, in order.
+
+        Raises:
+            FatalError: The disk did not take them. Some may be stored; sending all again is safe.
+        """
+        with self._mutex:
+            named = self._named(batch)
+            outcomes = self._append(named)
+            return [(outcome, name) for outcome, (name, _, _) in zip(outcomes, named, strict=True)]
+
+    def _append(self, batch: Sequence[tuple[str, bytes, bytes]]) -> list[Appended]:
+        if not self._declared:
+            self._declare()
+        digests = [key_digest(name) for name, _, _ in batch]
+        known = self._index.find(digests)
+        outcomes: list[Appended] = []
+        fresh: list[tuple[bytes, bytes, bytes]] = []
+        seen = {digest: spot.content for digest, spot in known.items()}
+        for digest, (_, mark, line) in zip(digests, batch, strict=True):
+            content = xxhash.xxh3_128_digest(line)
+            before = seen.get(digest, b"")
+            outcomes.append(_outcome(before, content))
+            if before != content:
+                fresh.append((digest, content + mark, line))
+                seen[digest] = content
+        self._store(fresh, known)
+        self._records += outcomes.count(Appended.CREATED)
+        return outcomes
+
+    def _named(self, batch: Sequence[tuple[str, bytes, bytes]]) -> list[tuple[str, bytes, bytes]]:
+        """Give each record the identity of its line: the key, unless an earlier line has it for another."""
+        beside = [identity(key, mark=mark.hex()) for key, mark, _ in batch]
+        held = self._holders(batch)
+        known = self._index.find({key_digest(name) for name in beside})
+        there = {digest for digest, spot in known.items() if not spot.is_deleted}
+        named: list[tuple[str, bytes, bytes]] = []
+        for name, (key, mark, line) in zip(beside, batch, strict=True):
+            if key_digest(name) not in there and held.setdefault(key, mark) == mark:
+                named.append((key, mark, line))
+            else:
+                named.append((name, mark, with_mark(line, mark.hex())))
+        return named
+
+    def _holders(self, batch: Sequence[tuple[str, bytes, bytes]]) -> dict[str, bytes]:
+        """Return which record has each key that is taken: its mark."""
+        spots = self._index.find({key_digest(key) for key, _, _ in batch})
+        held: dict[str, bytes] = {}
+        unread: set[str] = set()
+        for key, mark, line in batch:
+            spot = spots.get(key_digest(key))
+            if spot is None or spot.is_deleted:
+                continue
+            if spot.mark:
+                held[key] = spot.mark
+            elif spot.content == xxhash.xxh3_128_digest(line):
+                held[key] = mark
+            else:
+                unread.add(key)
+        for key, line in self._read(unread - held.keys()).items():
+            with suppress(msgspec.DecodeError, ValueError):  # a line that is none gives way
+                held[key] = mark_of(line)
+        return held
 
     @_on_disk
     def find(self, keys: Sequence[str]) -> set[str]:
@@ -227,18 +283,21 @@ class ArchiveWriter:
             FatalError: A part is damaged.
         """
         with self._mutex:
-            digests = {key: key_digest(key) for key in keys}
-            spots = self._index.find(digests.values())
-            wanted: dict[int, dict[int, str]] = {}
-            for key, digest in digests.items():
-                spot = spots.get(digest)
-                if spot and not spot.is_deleted:
-                    wanted.setdefault(spot.part, {})[spot.line] = key
-            return {
-                key: line
-                for number, keys_at in wanted.items()
-                for key, line in pick_lines(*self._file_of(number), wanted=keys_at)
-            }
+            return self._read(keys)
+
+    def _read(self, keys: Iterable[str]) -> dict[str, bytes]:
+        digests = {key: key_digest(key) for key in keys}
+        spots = self._index.find(digests.values())
+        wanted: dict[int, dict[int, str]] = {}
+        for key, digest in digests.items():
+            spot = spots.get(digest)
+            if spot and not spot.is_deleted:
+                wanted.setdefault(spot.part, {})[spot.line] = key
+        return {
+            key: line
+            for number, keys_at in wanted.items()
+            for key, line in pick_lines(*self._file_of(number), wanted=keys_at)
+        }
 
     @_on_disk
     def delete(self, keys: Sequence[str]) -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from memxfer.engine.watermark import Ticket
 from memxfer.ledger import InDoubt, ResidueLine
+from memxfer.models import MemoryRecord
 from memxfer.spi import Document
 from memxfer.spi.writing import MOST_LANES
 
@@ -27,7 +29,8 @@ class Entry:
         sends: Intents so far under this key and hash.
         is_changed: An earlier run may have sent it in another form, which may be in the target.
         is_settled: What became of it is durable.
-        original: What goes to the residue together with its intent, until it is on its way there.
+        originals: What goes to the residue together with its intent, until it is on its way there.
+        record: The record, under the owner it has in the target; to compare with what the target holds.
     """
 
     ticket: Ticket
@@ -39,7 +42,8 @@ class Entry:
     sends: int = 0
     is_changed: bool = False
     is_settled: bool = False
-    original: ResidueLine | None = None
+    originals: Sequence[ResidueLine] = ()
+    record: MemoryRecord | None = None
 
 
 @dataclass(slots=True, eq=False)

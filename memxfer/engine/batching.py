@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -176,12 +176,14 @@ class Batcher:
         for index, defect in enumerate(page.defects):
             name = defect.id or f"unreadable row {index} of {item.partition.name} after {page.cursor}"
             record_id = sanitise_text(name)[0]
-            self._reject(change, ticket, record_id, self._meet(ticket, record_id), defect.error)
+            self._reject(change, ticket, record_id, self._meet(ticket, record_id, None), defect.error)
         entries, freed = self._route_all(change, ticket, page.records)
         if page.next_cursor is None:
+            late, late_freed = await self._route_late(change, ticket)
             more, more_freed = await self._find_leftovers(change, ticket)
-            entries, freed = entries + more, freed + more_freed
-        ticket.outstanding += len(entries)
+            entries, freed = entries + late + more, freed + late_freed + more_freed
+        for entry in entries:
+            entry.ticket.outstanding += 1
         ticket.is_sealed = not ticket.is_cut
         self._pass_watermark(change, walk)
         if not change.is_empty():
@@ -191,57 +193,92 @@ class Batcher:
         for entry in entries:
             await self._buffer(entry)
 
-    async def _find_leftovers(self, change: Change, ticket: Ticket) -> tuple[list[Entry], int]:
-        doubts = ticket.walk.in_doubt.values()
-        missing = sum(doubt.state is State.INTENT for doubt in doubts)
-        if not missing:
-            return [], 0
-        found = await self._leftovers.find(change, ticket)
-        self._doubts -= missing - len(found)
-        await self._budget.acquire_now(sum(listed.size for listed in found))
-        return self._route_all(change, ticket, found)
-
-    def _route_all(
-        self, change: Change, ticket: Ticket, records: Iterable[Listed]
-    ) -> tuple[list[Entry], int]:
-        """Return what has to be sent, and the bytes of what has not."""
+    async def _route_late(self, change: Change, last: Ticket) -> tuple[list[Entry], int]:
+        """Decide about the records that were put off to the end of the walk, which is here."""
         entries: list[Entry] = []
         freed = 0
-        for listed in records:
-            entry = self._route(change, ticket, listed)
+        for ticket, listed in last.walk.take_late():
+            await self._budget.acquire_now(listed.size)
+            doubt = self._noticed(ticket.meet_older_form(listed.record.id, listed.hash))
+            before = ticket.last_seq
+            entry = self._route(change, ticket, listed, doubt)
+            # Its seq comes after those of the pages in between: it is for the last page to pass it.
+            last.last_seq, ticket.last_seq = max(last.last_seq, ticket.last_seq), before
             if entry is None:
                 freed += listed.size
             else:
                 entries.append(entry)
         return entries, freed
 
-    def _route(self, change: Change, ticket: Ticket, listed: Listed) -> Entry | None:
+    async def _find_leftovers(self, change: Change, ticket: Ticket) -> tuple[list[Entry], int]:
+        missing = sum(doubt.state is State.INTENT for doubt in ticket.walk.in_doubt)
+        if not missing:
+            return [], 0
+        found = await self._leftovers.find(change, ticket)
+        self._doubts -= missing - len(found)
+        await self._budget.acquire_now(sum(listed.size for listed in found))
+        return self._route_all(change, ticket, found, is_last=True)
+
+    def _route_all(
+        self, change: Change, ticket: Ticket, records: Iterable[Listed], *, is_last: bool = False
+    ) -> tuple[list[Entry], int]:
+        """Return what has to be sent, and the bytes of what has not.
+
+        With `is_last` nothing of the walk follows: a record that is not known as it is may be one that
+        was edited since an earlier run.
+        """
+        entries: list[Entry] = []
+        freed = 0
+        for listed in records:
+            doubt = self._meet(ticket, listed.record.id, listed.hash)
+            if doubt is None and not is_last and ticket.walk.put_off(ticket, listed):
+                freed += listed.size
+                continue
+            if doubt is None:
+                doubt = self._noticed(ticket.meet_older_form(listed.record.id, listed.hash))
+            entry = self._route(change, ticket, listed, doubt)
+            if entry is None:
+                freed += listed.size
+            else:
+                entries.append(entry)
+        return entries, freed
+
+    def _route(self, change: Change, ticket: Ticket, listed: Listed, doubt: InDoubt | None) -> Entry | None:
         """Decide what becomes of a record; `None` when nothing has to be sent."""
         record = listed.record
-        doubt = self._meet(ticket, record.id)
         if doubt is not None and doubt.state is not State.INTENT:
             return None
         is_wanted = self._pipeline.selection.matches(record)
         if doubt is None and not self._takes(ticket, record, is_wanted=is_wanted):
             return None
-        prepared = self._pipeline.prepare(record) if is_wanted else _DESELECTED
-        original, prepared = self._original(ticket, listed, prepared, doubt)
+        # What an earlier run took up is known; only a newcomer can be taken for another.
+        prepare = self._pipeline.prepare_listed if doubt is None else self._pipeline.prepare_again
+        prepared = prepare(listed) if is_wanted else _DESELECTED
+        originals, prepared = self._originals(ticket, listed, prepared, doubt)
         if isinstance(prepared, Document) and prepared.group is not None:
             if doubt is not None:
                 raise regrouped(self._pipeline.target.name)
-            self._keep_waiting(change, ticket, listed, prepared, prepared.group, original)
+            self._keep_waiting(change, ticket, listed, prepared, prepared.group, originals)
             return None
         if isinstance(prepared, Document):
             seq = doubt.seq if doubt else self._ledger.reserve()
             ticket.last_seq = max(ticket.last_seq, seq)
-            return Entry(ticket, prepared, listed.size, listed.hash, doubt, seq, original=original)
-        if original is not None:
-            change.residue.append(original)
+            return Entry(
+                ticket,
+                prepared,
+                listed.size,
+                listed.hash,
+                doubt,
+                seq,
+                originals=originals,
+                record=self._pipeline.mapped(record),
+            )
+        change.residue.extend(originals)
         if isinstance(prepared, Skipped):
             problem = Problem(prepared.reason, "left out by decision")
-            self._aside(change, ticket, record.id, doubt, State.SKIPPED, problem)
+            self._aside(change, ticket, record.id, doubt, State.SKIPPED, problem, digest=listed.hash)
         else:
-            self._reject(change, ticket, record.id, doubt, prepared.error)
+            self._reject(change, ticket, record.id, doubt, prepared.error, digest=listed.hash)
         return None
 
     def _keep_waiting(
@@ -251,7 +288,7 @@ class Batcher:
         listed: Listed,
         document: Document,
         group: str,
-        original: ResidueLine | None,
+        originals: Sequence[ResidueLine],
     ) -> None:
         """Keep a part of a group in the ledger until the rest of it is listed."""
         if self._settings.sample is not None:
@@ -267,21 +304,20 @@ class Batcher:
             group=group,
             rank=document.rank,
         )
-        if original is not None:
-            change.residue.append(original)
+        change.residue.extend(originals)
         note_changes(self._ledger, change, seq, document, at=self._clock.now())
 
-    def _original(
+    def _originals(
         self, ticket: Ticket, listed: Listed, prepared: Prepared, doubt: InDoubt | None
-    ) -> tuple[ResidueLine | None, Prepared]:
+    ) -> tuple[Sequence[ResidueLine], Prepared]:
         """Return what goes to the residue; a record whose original cannot be kept there is not sent."""
         if self._residue is None or prepared is _DESELECTED:
-            return None, prepared
+            return (), prepared
         name = ticket.walk.row.name
         try:
-            return self._residue.line(listed, prepared, partition=name, doubt=doubt), prepared
+            return self._residue.lines(listed, prepared, partition=name, doubt=doubt), prepared
         except RecordError as error:
-            return None, Refused(error) if isinstance(prepared, Document) else prepared
+            return (), Refused(error) if isinstance(prepared, Document) else prepared
 
     def _takes(self, ticket: Ticket, record: MemoryRecord, *, is_wanted: bool) -> bool:
         """Tell whether a new record is to be moved, and count it."""
@@ -304,8 +340,10 @@ class Batcher:
             return False
         return stored_name(prepared.group) in self._sampled_groups
 
-    def _meet(self, ticket: Ticket, record_id: str) -> InDoubt | None:
-        doubt = ticket.meet(record_id)
+    def _meet(self, ticket: Ticket, record_id: str, digest: bytes | None) -> InDoubt | None:
+        return self._noticed(ticket.meet(record_id, digest))
+
+    def _noticed(self, doubt: InDoubt | None) -> InDoubt | None:
         if doubt is not None and doubt.state is State.INTENT:
             self._doubts -= 1
         return doubt
@@ -320,10 +358,17 @@ class Batcher:
         return self._has_enough and self._doubts <= 0 and not self._sampled_groups
 
     def _reject(
-        self, change: Change, ticket: Ticket, record_id: str, doubt: InDoubt | None, error: RecordError
+        self,
+        change: Change,
+        ticket: Ticket,
+        record_id: str,
+        doubt: InDoubt | None,
+        error: RecordError,
+        *,
+        digest: bytes | None = None,
     ) -> None:
         problem = Problem(error.code, str(error), error.correlation_id)
-        self._aside(change, ticket, record_id, doubt, State.REJECTED, problem)
+        self._aside(change, ticket, record_id, doubt, State.REJECTED, problem, digest=digest)
 
     def _aside(
         self,
@@ -333,10 +378,14 @@ class Batcher:
         doubt: InDoubt | None,
         state: State,
         problem: Problem,
+        *,
+        digest: bytes | None,
     ) -> None:
         now = self._clock.now()
         if doubt is None:
-            seq = self._ledger.set_aside(change, ticket.walk.row.id, record_id, state, problem, at=now)
+            seq = self._ledger.set_aside(
+                change, ticket.walk.row.id, record_id, state, problem, at=now, digest=digest
+            )
             ticket.last_seq = max(ticket.last_seq, seq)
         elif doubt.state is State.INTENT:
             # It may have been sent before the decision changed, so nobody can say it is not there.
@@ -369,9 +418,8 @@ class Batcher:
         change = Change()
         for entry in entries:
             self._intend(change, entry)
-            if entry.original is not None:
-                change.residue.append(entry.original)
-                entry.original = None
+            change.residue.extend(entry.originals)
+            entry.originals = ()
         durable = self._ledger.commit(change)
         durable.add_done_callback(consume)
         await self.batches.put(Batch(entries, durable))

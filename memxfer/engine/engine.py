@@ -25,7 +25,7 @@ from memxfer.engine.settling import Settler
 from memxfer.engine.watermark import PartitionWalk, WalkKind
 from memxfer.engine.writing import Writer
 from memxfer.errors import MemxferError
-from memxfer.ledger import Change, InDoubt, Ledger, PartitionRow, Problem, State, stored_name
+from memxfer.ledger import Change, Doubts, Ledger, Namesake, PartitionRow, Problem, State, stored_name
 from memxfer.ledger.states import FILTERED, IGNORED
 from memxfer.models import format_time, parse_time
 from memxfer.spi import Clock, MemoryProvider, Partition, SupportsCount
@@ -49,8 +49,9 @@ _TELLING_TWINS = (ClientKey.NONE, ClientKey.APPEND, ClientKey.REJECT)
 """These keep both documents, or refuse the second one by name."""
 _COLLISION = Problem(
     "duplicate_key",
-    "another record has the same document key, and the target keeps one document per key; "
-    "give the target connection a document_id template that tells them apart",
+    "another record has the same document key, and the target keeps one document per key: that of the other. "
+    "Give the target connection a document_id template that tells the two apart, with {user} say, or {hash}, "
+    "and start a new job",
 )
 
 
@@ -336,10 +337,10 @@ class Engine:
             if partition.name in self._listing.aborted or (is_sweep and row is not None and row.is_swept):
                 is_whole = False
             elif row is None:
-                yield self._begin(partition, self._add(partition), {}, since=since)
+                yield self._begin(partition, self._add(partition), Doubts(), since=since)
             elif not row.is_done:
                 # Where rows move, one from before the cursor may have moved behind it.
-                found = self._ledger.all_of(row.id) if doubts is None else doubts.pop(row.id, {})
+                found = self._ledger.all_of(row.id) if doubts is None else doubts.pop(row.id, Doubts())
                 yield self._begin(partition, row, found, since=since if row.cursor is None else None)
             elif is_sweep:
                 yield self._begin(partition, row, self._ledger.all_of(row.id), since=since, kind="sweep")
@@ -356,7 +357,7 @@ class Engine:
         self,
         partition: Partition,
         row: PartitionRow,
-        doubts: dict[str, InDoubt],
+        doubts: Doubts,
         *,
         since: datetime | None,
         kind: WalkKind = "read",
@@ -468,19 +469,37 @@ class Engine:
         await self._ledger.commit(change)
 
     async def _note_collisions(self) -> None:
-        """Two records under one key leave one document in the target: the other has not arrived."""
+        """Two records under one key leave one document in the target: the others have not arrived.
+
+        One that replaces keeps what it answered for last, another what it had first. Parts that were
+        joined in one request are in one document together.
+        """
         writing = self._target.capabilities().writing
         if writing is None or writing.client_key in _TELLING_TWINS:
             return
         change = Change()
         now = self._clock.now()
-        for twins in await asyncio.to_thread(self._ledger.twins):
-            stored = [seq for seq, state in twins if state is State.STORED]
-            kept = stored[0] if len(stored) == 1 else twins[-1][0]
-            for seq, state in twins:
-                if seq != kept:
-                    self._ledger.settle(change, seq, state, State.FAILED, at=now, problem=_COLLISION)
+        # An identity file may give two owners one name; the ledger knows them by their own.
+        keeps_apart = writing.keeps_apart and self._pipeline.identity is None
+        for twins in await asyncio.to_thread(lambda: self._ledger.twins(keeps_apart=keeps_apart)):
+            kept = twins[-1 if writing.client_key is ClientKey.UPSERT else 0]
+            for twin in twins:
+                if not _is_held(twin, kept):
+                    self._ledger.settle(
+                        change,
+                        twin.seq,
+                        twin.state,
+                        State.FAILED,
+                        at=now,
+                        target_ids=twin.target_ids,
+                        problem=_COLLISION,
+                    )
         await self._ledger.commit(change)
+
+
+def _is_held(twin: Namesake, kept: Namesake) -> bool:
+    """Tell whether the target holds a record, under the key of which it answered for `kept`."""
+    return twin.form == kept.form or (twin.request == kept.request and twin.request > 0)
 
 
 def _records(counts: Counter[str]) -> int:

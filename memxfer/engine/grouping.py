@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from memxfer.capabilities import Writing
+from memxfer.capabilities import ClientKey, Writing
 from memxfer.engine.calls import Caller
 from memxfer.engine.control import StopCause, Stopped, side_by_side
 from memxfer.engine.pipeline import Pipeline, regrouped
@@ -73,6 +73,11 @@ class Grouper:
     @property
     def _rows(self) -> Waiting:
         return Waiting(self.ledger)
+
+    @property
+    def _replaces(self) -> bool:
+        writing = self._target.capabilities().writing
+        return writing is not None and writing.client_key is ClientKey.UPSERT
 
     @property
     def _target(self) -> MemoryProvider[Any]:
@@ -154,7 +159,7 @@ class Grouper:
             self._rows.send(change, parts, sends)
             await self.ledger.commit(change)
             receipt = await self._send(document, parts, sends)
-            verdict = judge(receipt, sends=sends)
+            verdict = judge(receipt, sends=sends, replaces=self._replaces)
             if verdict.state is not None:
                 await self._note(parts, receipt, verdict.state, verdict.problem)
                 return True

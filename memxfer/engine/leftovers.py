@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from memxfer.engine.pipeline import UNEXPECTED
 from memxfer.engine.residue import Residue
 from memxfer.engine.watermark import Ticket
 from memxfer.errors import ProviderError, RecordError
+from memxfer.ids import is_same_record
 from memxfer.ledger import Change, InDoubt, Ledger, Problem, State
 from memxfer.models import MemoryRecord, sanitise_record
 from memxfer.spi import MemoryProvider, SupportsGet, SupportsLookup
@@ -20,6 +21,7 @@ from memxfer.spi import MemoryProvider, SupportsGet, SupportsLookup
 __all__ = ["Leftovers"]
 
 _CHUNK = 100
+_TWO = 2
 
 _GONE = Problem("gone", "the source no longer has it, and the target never got it")
 _UNCERTAIN = Problem("uncertain", "the source no longer has it, and it may have been sent before the crash")
@@ -84,9 +86,9 @@ class Leftovers:
         """
         found: list[Listed] = []
         missing: list[_Missing] = []
-        for doubt in [doubt for doubt in ticket.walk.in_doubt.values() if doubt.state is State.INTENT]:
+        for doubt in [doubt for doubt in ticket.walk.in_doubt if doubt.state is State.INTENT]:
             try:
-                listed = await self._get(doubt.id)
+                listed = await self._get(doubt)
             except RecordError as error:
                 missing.append(_Missing(doubt, error))
                 continue
@@ -99,8 +101,8 @@ class Leftovers:
             found += await self._settle(change, missing[start : start + _CHUNK], partition=name)
         return found
 
-    async def _get(self, record_id: str) -> Listed | None:
-        """Ask the source for one record; `None`: it has none of this id.
+    async def _get(self, doubt: InDoubt) -> Listed | None:
+        """Ask the source for a record; `None`: it has none of this id, or another one.
 
         Raises:
             RecordError: The source has no answer for this id, whatever it says of others.
@@ -110,8 +112,8 @@ class Leftovers:
         if not isinstance(source, SupportsGet):
             return None
         try:
-            record = await self._source_caller.read(lambda: source.get(record_id))
-            return None if record is None else self._listed(sanitise_record(record))
+            record = await self._source_caller.read(lambda: source.get(doubt.id))
+            listed = None if record is None else self._listed(sanitise_record(record))
         except RecordError:
             raise
         except ProviderError as error:
@@ -125,6 +127,7 @@ class Leftovers:
                 provider=source.name,
                 code="unreadable",
             ) from error
+        return listed if listed is not None and is_same_record(doubt.hash, listed.hash) else None
 
     def _listed(self, record: MemoryRecord) -> Listed:
         return Listed.of(record, keeps=self._residue is not None)
@@ -134,6 +137,7 @@ class Leftovers:
         target = self._target
         doubts = [one.doubt for one in missing]
         held = await self._look_up(target, doubts) if isinstance(target, SupportsLookup) else {}
+        shared = await self._take_out_others(doubts, held)
         # A look-up that sees finished tasks only proves presence, never absence.
         is_proof = isinstance(target, SupportsLookup) and target.lookup_visibility != "after_task"
         absent = [one for one in missing if held.get(one.doubt.key or "") is None]
@@ -141,7 +145,7 @@ class Leftovers:
         kept = await self._originals(
             [one.doubt for one in absent if one.error is not None or not is_proof], partition
         )
-        again = {listed.record.id for listed in kept}
+        again = {listed.hash for listed in kept}
         now = self._source_caller.clock.now()
         for one in missing:
             doubt = one.doubt
@@ -149,10 +153,29 @@ class Leftovers:
             if ids is not None:
                 self._ledger.settle(change, doubt.seq, doubt.state, State.PRESENT, at=now, target_ids=ids)
                 self._ledger.forget_problem(change, doubt.seq, _UNCERTAIN.code)
-            elif doubt.id not in again:
-                state, problem = one.end(is_proof=is_proof)
+            elif doubt.hash not in again:
+                state, problem = one.end(is_proof=is_proof and doubt.key not in shared)
                 self._ledger.settle(change, doubt.seq, doubt.state, state, at=now, problem=problem)
         return kept
+
+    async def _take_out_others(
+        self, missing: Sequence[InDoubt], held: dict[str, tuple[str, ...]]
+    ) -> frozenset[str]:
+        """Leave out of `held` what the target has of other records; return the keys that those share."""
+        mine = {doubt.seq for doubt in missing}
+        shared: set[str] = set()
+        for key, records in (await asyncio.to_thread(self._ledger.namesakes, list(held))).items():
+            if len(records) < _TWO:
+                continue
+            shared.add(key)
+            taken = {ident for one in records if one.seq not in mine for ident in one.target_ids}
+            free = tuple(one for one in held[key] if one not in taken)
+            # Of two records in doubt, what is there may be either's.
+            if free and sum(one.state is State.INTENT for one in records) < _TWO:
+                held[key] = free
+            else:
+                del held[key]
+        return frozenset(shared)
 
     async def _originals(self, doubts: Sequence[InDoubt], partition: str) -> list[Listed]:
         residue = self._residue
@@ -162,7 +185,7 @@ class Leftovers:
 
     async def _look_up(
         self, target: SupportsLookup, missing: Sequence[InDoubt]
-    ) -> Mapping[str, Sequence[str]]:
+    ) -> dict[str, tuple[str, ...]]:
         if isinstance(target.lookup_visibility, float | int):
             await self._target_caller.control.sleep(target.lookup_visibility)
         keys = [doubt.key for doubt in missing if doubt.key is not None]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
-import xxhash
 
 from memxfer.capabilities import Paging
 from memxfer.engine.budget import ByteBudget
@@ -17,6 +17,7 @@ from memxfer.engine.calls import Caller
 from memxfer.engine.control import RunControl, Stopped, side_by_side
 from memxfer.engine.marks import Marks
 from memxfer.errors import CursorExpiredError, MemxferError, ProviderError
+from memxfer.ids import FORM_BYTES, record_digest
 from memxfer.models import MemoryRecord, encode_record, sanitise_text
 from memxfer.spi import Defect, MemoryProvider, Page, Partition
 
@@ -34,6 +35,7 @@ _OBJECT_WEIGHT = 2
 """Bytes in memory per byte of canonical JSON, about: a decoded record is larger than its text."""
 _KEPT_WEIGHT = _OBJECT_WEIGHT + 1
 """With the JSON itself kept beside it."""
+"""How much of a digest is remembered of each record of a walk."""
 
 
 @dataclass(slots=True)
@@ -61,20 +63,23 @@ class Listed(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         record: The record.
         size: Bytes it holds in memory, about.
-        hash: Of all of it.
+        hash: Of all of it, with its mark: see `memxfer.ids.record_digest`.
         encoded: Its canonical JSON, where it is kept for the residue.
+        is_rival: Another record of this id, owner and date came before it on a listing that shifts:
+            whether this is a second record or a later form of the first cannot be told.
     """
 
     record: MemoryRecord
     size: int
     hash: bytes
     encoded: bytes = b""
+    is_rival: bool = False
 
     @classmethod
     def of(cls, record: MemoryRecord, *, keeps: bool = False) -> Listed:
         """Weigh and hash `record`, and keep its encoded form on request."""
         encoded = encode_record(record)
-        digest = xxhash.xxh3_128_digest(encoded)
+        digest = record_digest(record, encoded)
         if keeps:
             return cls(record, len(encoded) * _KEPT_WEIGHT, digest, encoded)
         return cls(record, len(encoded) * _OBJECT_WEIGHT, digest)
@@ -104,36 +109,62 @@ class ListedPage:
 class _Guard:
     """What one walk through a partition has seen, to notice a listing that turns in circles.
 
+    Only the same record with the same content is a repeat. The same record with other content is
+    another record, unless rows may come again (`is_shifting`): there it may have been edited between
+    two pages.
+
     Args:
         remembers_all: Any row may come again. Where rows come in key order, only a page and the one
             before it can overlap; and the first, when a cursor leads back to the start.
+        is_shifting: Rows may come again.
+        began: When the walk began.
     """
 
-    def __init__(self, *, remembers_all: bool) -> None:
+    def __init__(self, *, remembers_all: bool, is_shifting: bool, began: datetime) -> None:
         self.cursors = Marks()
         self.empty = 0
+        self.is_shifting = is_shifting
+        self._began = began
         self._all = Marks() if remembers_all else None
-        self._first_page: set[str] = set()
-        self._last_page: set[str] = set()
-        self._page: set[str] = self._first_page
+        self._records = Marks()
+        self._on_page: set[bytes] = set()
+        self._first_page: set[bytes] = set()
+        self._last_page: set[bytes] = set()
+        self._page: set[bytes] = self._first_page
 
     def begin_page(self) -> None:
         """A page follows."""
+        self._on_page = set()
         if self._page:
             self._last_page, self._page = self._page, set()
 
-    def is_repeated(self, record_id: str) -> bool:
-        """Tell whether this walk gave the record already, and remember it."""
+    def take(self, listed: Listed) -> Listed | None:
+        """Return what is new in this walk, or `None` for a repeat, and remember it."""
+        if self._is_repeated(listed.hash):
+            return None
+        if self._all is None or not listed.record.id:
+            return listed
+        mark = listed.hash[FORM_BYTES:]
+        if self._records.add(mark):
+            self._on_page.add(mark)
+        if mark in self._on_page or not self.is_shifting:
+            return listed
+        if listed.record.updated_at is not None and listed.record.updated_at >= self._began:
+            return None  # edited since its first form came: that one is moved
+        return msgspec.structs.replace(listed, is_rival=True)
+
+    def _is_repeated(self, form: bytes) -> bool:
         if self._all is not None:
-            return not self._all.add(record_id)
-        if record_id in self._page or record_id in self._last_page or record_id in self._first_page:
+            return not self._all.add(form)
+        if form in self._page or form in self._last_page or form in self._first_page:
             return True
-        self._page.add(record_id)
+        self._page.add(form)
         return False
 
     def close(self) -> None:
         """Forget everything, and give back what it holds."""
         self.cursors.clear()
+        self._records.clear()
         self._page = self._first_page = set()
         self._last_page = set()
         if self._all is not None:
@@ -263,7 +294,7 @@ class Listing:
         deliver: Callable[[S, ListedPage], Awaitable[None]],
         restart: Callable[[S], Awaitable[None]] | None,
     ) -> None:
-        guard = _Guard(remembers_all=self._remembers_all)
+        guard = self._guard()
         if item.cursor is not None:
             guard.cursors.add(item.cursor)
         try:
@@ -275,7 +306,8 @@ class Listing:
                     if restart is not None:
                         await restart(item)
                         guard.close()
-                    # Else nobody matches the second walk against the first: what came then is left out.
+                    else:  # nobody matches the second walk against the first: what came then is left out
+                        guard.is_shifting = True
                     item.cursor = None
                 else:
                     return
@@ -284,6 +316,13 @@ class Listing:
             self.aborted[item.partition.name] = str(error)
         finally:
             guard.close()
+
+    def _guard(self) -> _Guard:
+        return _Guard(
+            remembers_all=self._remembers_all,
+            is_shifting=not self.is_stable,
+            began=self._caller.clock.now(),
+        )
 
     async def _pages(
         self, item: S, deliver: Callable[[S, ListedPage], Awaitable[None]], guard: _Guard
@@ -328,8 +367,8 @@ class Listing:
 
     def _weigh(self, page: Page, cursor: str | None, guard: _Guard) -> ListedPage:
         guard.begin_page()
-        fresh = (record for record in page.records if not guard.is_repeated(record.id))
-        records = [Listed.of(record, keeps=self._keeps_encoded) for record in fresh]
+        came = (Listed.of(record, keeps=self._keeps_encoded) for record in page.records)
+        records = [fresh for listed in came if (fresh := guard.take(listed)) is not None]
         total = sum(listed.size for listed in records)
         if records:
             self._weight += (total / len(records) - self._weight) / _SMOOTHING

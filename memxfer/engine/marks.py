@@ -15,14 +15,14 @@ _CACHE_KIB = 1_024
 
 
 class Marks:
-    """A set of texts that grows without a bound, while its memory does not.
+    """A set of texts or bytes that grows without a bound, while its memory does not.
 
-    It keeps a digest of 16 bytes of each text. The first `most` are in memory; all that come after are in
+    It keeps a digest of 16 bytes of each. The first `most` are in memory; all that come after are in
     a temporary file of SQLite, which has no name and is gone with the process. Membership is exact but for
-    two texts with one digest (xxh3, 128 bits).
+    two with one digest (xxh3, 128 bits).
 
     Args:
-        most: Texts in memory; about 100 bytes each.
+        most: Digests in memory; about 100 bytes each.
     """
 
     def __init__(self, most: int = _IN_MEMORY) -> None:
@@ -30,13 +30,14 @@ class Marks:
         self._first: set[bytes] = set()
         self._rest: sqlite3.Connection | None = None
 
-    def add(self, text: str) -> bool:
-        """Remember `text`; return whether it is new.
+    def add(self, item: str | bytes) -> bool:
+        """Remember `item`; return whether it is new.
 
         Raises:
             LedgerError: The temporary folder is full or cannot be written.
         """
-        digest = xxhash.xxh3_128_digest(text.encode("utf-8", "surrogatepass"))
+        data = item.encode("utf-8", "surrogatepass") if isinstance(item, str) else item
+        digest = xxhash.xxh3_128_digest(data)
         if digest in self._first:
             return False
         if len(self._first) < self._most:

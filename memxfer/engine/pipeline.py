@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from memxfer.engine.listing import Listed
 from memxfer.errors import ConfigError, ProviderError, RecordError
 from memxfer.models import MemoryRecord
 from memxfer.spi import (
@@ -36,6 +37,17 @@ UNEXPECTED = (
 """What a provider's code raises over a record that it did not foresee: it costs that record, not the job."""
 
 
+_RIVAL = Refused(
+    RecordError(
+        "the source listed this id twice for one owner and date, with different content, in a listing that "
+        "shifts while it is read: whether this is a second record or an edit of the first cannot be told. "
+        "The one that came first was sent. Compare the two in the source, and move this one by hand, or "
+        "move again while nobody writes to the source",
+        code="duplicate_id",
+    )
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Pipeline:
     """What turns records into documents.
@@ -53,6 +65,18 @@ class Pipeline:
     envelope: Callable[[MemoryRecord], Mapping[str, Any]]
     target: MemoryProvider[Any]
     identity: Callable[[MemoryRecord], MemoryRecord] | None = None
+
+    def prepare_listed(self, listed: Listed) -> Document | Skipped | Refused:
+        """Return what becomes of a record as it was listed."""
+        return _RIVAL if listed.is_rival else self.prepare(listed.record)
+
+    def prepare_again(self, listed: Listed) -> Document | Skipped | Refused:
+        """Return what becomes of a record that an earlier run took up."""
+        return self.prepare(listed.record)
+
+    def mapped(self, record: MemoryRecord) -> MemoryRecord:
+        """Return the record under its new owner, where the identity file gives it one."""
+        return record if self.identity is None else self.identity(record)
 
     def prepare(self, record: MemoryRecord) -> Document | Skipped | Refused:
         """Return what becomes of `record`; one that cannot be mapped costs nobody but itself."""

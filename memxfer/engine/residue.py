@@ -8,7 +8,7 @@ from typing import Literal
 from memxfer.archive import MAX_LINE, ResidueArchive, decode_line, frame_line, identity
 from memxfer.engine.listing import Listed
 from memxfer.errors import RecordError
-from memxfer.ids import DEFAULT_TEMPLATE, KeyTemplate
+from memxfer.ids import DEFAULT_TEMPLATE, FORM_BYTES, KeyTemplate
 from memxfer.ledger import InDoubt, ResidueLine
 from memxfer.models import MemoryRecord
 from memxfer.spi import Prepared, StoreIdentity
@@ -20,8 +20,8 @@ class Residue:
     """Chooses the originals of one job that are kept.
 
     A line's key is the default document key, whatever template the target has: two records that share
-    a key in the target are both kept. A line also names its partition, so that two records of one id,
-    listed in two partitions, are both kept too.
+    a key in the target are both kept. A line also names its partition and the record's mark, so that two
+    records of one id are both kept too.
 
     Args:
         archive: Where they go.
@@ -43,10 +43,10 @@ class Residue:
         self._keeps_all = mode == "full"
         self._is_whole = is_whole
 
-    def line(
+    def lines(
         self, listed: Listed, prepared: Prepared, *, partition: str, doubt: InDoubt | None
-    ) -> ResidueLine | None:
-        """Return what has to be in the residue before anything becomes of a record; `None`: nothing.
+    ) -> Sequence[ResidueLine]:
+        """Return what has to be in the residue before anything becomes of a record; mostly nothing.
 
         Args:
             listed: The record, with its encoded form.
@@ -59,14 +59,14 @@ class Residue:
         """
         if not self._keeps_all and self._is_whole(listed.record, prepared):
             return self._without_older_form(listed, partition, doubt)
-        key = self._key(listed)
-        line = frame_line(key, listed.encoded, partition=partition)
+        key, mark = self._key(listed), _mark(listed)
+        line = frame_line(key, listed.encoded, partition=partition, mark=mark)
         if len(line) > MAX_LINE:
             raise RecordError(
                 f"its original has {len(line)} bytes and cannot be kept: the residue takes {MAX_LINE}",
                 code="too_large",
             )
-        return identity(key, partition), line
+        return ((identity(key, partition, mark), line),)
 
     def originals(self, doubts: Sequence[InDoubt], *, partition: str) -> list[Listed]:
         """Return the records of `doubts` that are in the residue as they were intended.
@@ -76,18 +76,22 @@ class Residue:
         Raises:
             LedgerError: The residue cannot be read.
         """
-        hashes = {identity(self._key_of(doubt.id), partition): doubt.hash for doubt in doubts if doubt.id}
+        hashes = {
+            identity(self._key_of(doubt.id), partition, doubt.hash[FORM_BYTES:].hex()): doubt.hash
+            for doubt in doubts
+            if doubt.id and doubt.hash
+        }
         lines = self._archive.read(hashes)
         found = {name: Listed.of(decode_line(line).record, keeps=True) for name, line in lines.items()}
         return [listed for name, listed in found.items() if listed.hash == hashes[name]]
 
     def _without_older_form(
         self, listed: Listed, partition: str, doubt: InDoubt | None
-    ) -> ResidueLine | None:
+    ) -> Sequence[ResidueLine]:
         """Take back what an earlier run may have kept: the record has changed since, and now is whole."""
         if self._archive.had_lines or (doubt is not None and self._archive.is_there):
-            return identity(self._key(listed), partition), None
-        return None
+            return ((identity(self._key(listed), partition, _mark(listed)), None),)
+        return ()
 
     def _key(self, listed: Listed) -> str:
         if listed.record.id:
@@ -97,3 +101,8 @@ class Residue:
 
     def _key_of(self, record_id: str) -> str:
         return self._template.key(MemoryRecord(id=record_id, content=""))
+
+
+def _mark(listed: Listed) -> str:
+    """Return what tells the record apart from others of its id; of a rival, whatever it may be, all of it."""
+    return (listed.hash if listed.is_rival else listed.hash[FORM_BYTES:]).hex()

@@ -12,11 +12,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from memxfer.ledger import Change, InDoubt, PartitionRow
+from memxfer.engine.listing import Listed
+from memxfer.ledger import Change, Doubts, InDoubt, PartitionRow
 from memxfer.ledger.states import FILTERED, IGNORED
 from memxfer.spi import Clock
 
 __all__ = ["PartitionWalk", "Ticket", "WalkKind"]
+
+_MOST_LATE = 4 * 2**20
+"""Bytes of records that a walk puts off."""
 
 
 @dataclass(slots=True, eq=False)
@@ -32,6 +36,7 @@ class Ticket:
         is_cut: Some of its records were left for a later run; the watermark never passes it.
         counts: Rows that never become records, added to the counters when the watermark passes.
         met: Seqs of records that an earlier run left and that came on this page.
+        late: Records of it that are put off to the end of the walk.
     """
 
     walk: PartitionWalk
@@ -42,14 +47,31 @@ class Ticket:
     is_cut: bool = False
     counts: Counter[str] = field(default_factory=Counter)
     met: list[int] = field(default_factory=list)
+    late: int = 0
 
-    def meet(self, record_id: str) -> InDoubt | None:
-        """Return what an earlier run left of this record, once; `None` if it is new."""
-        doubt = self.walk.in_doubt.pop(record_id, None)
+    def meet(self, record_id: str, digest: bytes | None = None) -> InDoubt | None:
+        """Return what an earlier run left of this very record, once; `None`: nothing.
+
+        Args:
+            record_id: The source's id.
+            digest: Of the record; `None` where it cannot be read.
+        """
+        return self._met(self.walk.in_doubt.take(record_id, digest))
+
+    def meet_older_form(self, record_id: str, digest: bytes) -> InDoubt | None:
+        """Return what an earlier run left of this record in the form it had then, once."""
+        return self._met(self.walk.in_doubt.take_older_form(record_id, digest))
+
+    def _met(self, doubt: InDoubt | None) -> InDoubt | None:
         if doubt is not None:
             self.met.append(doubt.seq)
             self.last_seq = max(self.last_seq, doubt.seq)
         return doubt
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether each of its records is settled."""
+        return self.is_sealed and not self.outstanding and not self.late
 
     @property
     def is_at_rest(self) -> bool:
@@ -68,21 +90,21 @@ class PartitionWalk:
 
     Args:
         row: Its row in the ledger.
-        in_doubt: Records an earlier run left that may come again, by id.
+        in_doubt: Records an earlier run left that may come again.
         kind: What the walk is for.
         since: When the job began, of a walk that tells whether an earlier one missed anything.
 
     Attributes:
         row: Its row in the ledger.
         kind: What the walk is for.
-        in_doubt: Records an earlier run left after the watermark and this walk has not met, by id.
+        in_doubt: Records an earlier run left after the watermark and this walk has not met.
         missed: New records met that were in the source when the job began, as far as can be told.
     """
 
     def __init__(
         self,
         row: PartitionRow,
-        in_doubt: dict[str, InDoubt],
+        in_doubt: Doubts,
         *,
         kind: WalkKind = "read",
         since: datetime | None = None,
@@ -92,7 +114,9 @@ class PartitionWalk:
         self.in_doubt = in_doubt
         self.missed = 0
         self._since = since
-        self._old_seqs = deque(sorted(doubt.seq for doubt in in_doubt.values()) if kind == "read" else ())
+        self._late: list[tuple[Ticket, Listed]] = []
+        self._late_bytes = 0
+        self._old_seqs = deque(sorted(doubt.seq for doubt in in_doubt) if kind == "read" else ())
         self._met: set[int] = set()
         self._seen: Counter[str] = Counter()
         self._tickets: deque[Ticket] = deque()
@@ -117,6 +141,30 @@ class PartitionWalk:
         self._tickets.append(ticket)
         return ticket
 
+    def put_off(self, ticket: Ticket, listed: Listed) -> bool:
+        """Keep a record until the walk's end where it may be a later form of one that an earlier run left.
+
+        It is that only if the older form does not come any more. Its page is not passed until then.
+
+        Returns:
+            Whether it is kept; not so where it has no older form, and where too much is kept already.
+        """
+        if not self.in_doubt.has_older_form(listed.record.id, listed.hash):
+            return False
+        if self._late_bytes + listed.size > _MOST_LATE:
+            return False
+        self._late.append((ticket, listed))
+        self._late_bytes += listed.size
+        ticket.late += 1
+        return True
+
+    def take_late(self) -> list[tuple[Ticket, Listed]]:
+        """Return the records that were put off, with their pages, which wait for them no longer."""
+        late, self._late, self._late_bytes = self._late, [], 0
+        for ticket, _ in late:
+            ticket.late -= 1
+        return late
+
     @property
     def is_drained(self) -> bool:
         """Whether every page listed so far is settled, or left for a later run."""
@@ -138,13 +186,17 @@ class PartitionWalk:
         self.row.cursor, self.row.mark, self._reached, self.row.is_done = None, 0, 0, False
         self.row.ignored = self.row.filtered = 0
 
-    def restart(self, known: dict[str, InDoubt]) -> None:
+    def restart(self, known: Doubts) -> None:
         """List again from the start: everything the ledger has of the partition may come again.
+
+        What was put off comes again too, and is forgotten here with its pages.
 
         Until the partition is done its mark stays at 0, so that a later run knows those records too.
         """
         self.in_doubt = known
         self.missed = 0
+        self.take_late()
+        self._tickets.clear()
         self._old_seqs.clear()
         self._met.clear()
         self._seen.clear()
@@ -157,7 +209,7 @@ class PartitionWalk:
             The counts of the pages passed; `None` if it did not move.
         """
         passed: Counter[str] | None = None
-        while self._tickets and self._tickets[0].is_sealed and not self._tickets[0].outstanding:
+        while self._tickets and self._tickets[0].is_finished:
             counts = self._pass(self._tickets.popleft())
             if counts is not None:
                 passed = passed or Counter()

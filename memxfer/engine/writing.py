@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-from memxfer.capabilities import ClientKey, Writing
+from memxfer.capabilities import ClientKey, Dimension, Level, Writing
 from memxfer.engine.batches import Batch, Entry
 from memxfer.engine.budget import ByteBudget
 from memxfer.engine.calls import Caller
@@ -16,21 +18,43 @@ from memxfer.engine.control import StopCause, Stopped
 from memxfer.engine.placing import Placer
 from memxfer.engine.settings import EngineSettings
 from memxfer.engine.settling import NOT_PROVEN
-from memxfer.errors import AmbiguousError, BatchRefusedError, ProviderError
+from memxfer.errors import AmbiguousError, BatchRefusedError, ProviderError, RecordError
 from memxfer.ledger import Change, Ledger, Problem, State
 from memxfer.ledger.states import DOCUMENTS
+from memxfer.models import Scope
 from memxfer.retry import Backoff
-from memxfer.spi import Document, MemoryProvider, Outcome, SupportsLookup, WriteReceipt
+from memxfer.spi import Document, MemoryProvider, Outcome, SupportsGet, SupportsLookup, WriteReceipt
 
 __all__ = ["ASKING", "UNSETTLED", "Verdict", "Writer", "judge"]
 
 ASKING = (ClientKey.NONE, ClientKey.APPEND)
 """Of these only a look-up can tell whether something is there already."""
 _DUPLICATE = "duplicate"
+_OWNER_AXES = ("tenant", "group", "app", "user", "agent")
+_MOST_COMPARED = 10
+"""Of the target's records under one key, how many are looked at."""
 _NO_HANDLE = Problem("no_handle", "accepted, but the target gave no id to ask about it")
 UNSETTLED = Problem("uncertain", "it may have been stored; the target takes no key and cannot be asked")
 _OLDER_FORM = Problem(
     "conflict", "the target holds an older form of this record and did not take the new one"
+)
+_STRANGER = Problem(
+    "conflict",
+    "the target holds another document under this key and kept it. Remove that one from the target, or give "
+    "the target connection another document_id template and start a new job",
+)
+_UNKNOWN_HOLDER = Problem(
+    "conflict",
+    "the target holds a document under this key that this job did not send, and whether it has this content "
+    "cannot be known. If an earlier job moved this record, look whether it is whole there; else remove the "
+    "document from the target, or give the target connection another document_id template and start a new "
+    "job",
+)
+_UNVERIFIED = Problem(
+    "unverified_duplicate",
+    "the target says that it holds this key, this job may have sent it before, and the target cannot be "
+    "asked for the content: it counts as arrived, but it may be somebody else's document. Look for it in "
+    "the target",
 )
 
 
@@ -47,31 +71,43 @@ class Verdict:
     problem: Problem | None = None
 
 
-_OUTDATED = Verdict(State.FAILED, _OLDER_FORM)
-
-
-def judge(receipt: WriteReceipt, *, sends: int, is_changed: bool = False) -> Verdict:
+def judge(
+    receipt: WriteReceipt,
+    *,
+    sends: int,
+    is_changed: bool = False,
+    replaces: bool = False,
+    is_held: bool | None = None,
+) -> Verdict:
     """Read a receipt.
+
+    That the target holds the key already says nothing about whose document that is. It is ours where the
+    target was asked for it and has our content, or where an earlier intent of the same key and content
+    may have been carried out; the latter is a guess, and is told as one.
 
     Args:
         receipt: The target's answer.
-        sends: Intents so far under this key and hash. A refusal as duplicate proves an earlier send
-            of ours only from the second on; before that, somebody else's document has the key.
+        sends: Intents so far under this key and hash.
         is_changed: What the target already holds under the key may be an older form of the record.
+        replaces: The target takes a new document in place of the old one: what it calls present, it
+            compared.
+        is_held: What the target holds under the key has our content, or has not; `None`: not known.
     """
     outcome = receipt.outcome
     lacking = _lacking(receipt)
     if outcome in (Outcome.CREATED, Outcome.UPDATED):
         return Verdict(State.FAILED if lacking else State.STORED, lacking)
-    if outcome is Outcome.PRESENT:
-        return _OUTDATED if is_changed else Verdict(State.PRESENT)
     if outcome is Outcome.PENDING:
         if not receipt.ingestion_id:
             return Verdict(State.UNCERTAIN, _NO_HANDLE)
         return Verdict(State.ACCEPTED, lacking)
     if outcome is Outcome.UNKNOWN:
         return Verdict(None)
-    return _judge_refusal(receipt, is_ours=sends > 1 and not is_changed)
+    if outcome is Outcome.PRESENT and replaces:
+        return Verdict(State.PRESENT)
+    if _says_taken(receipt):
+        return _judge_taken(receipt, sends=sends, is_changed=is_changed, is_held=is_held)
+    return Verdict(State.FAILED, _refusal(receipt))
 
 
 def _lacking(receipt: WriteReceipt) -> Problem | None:
@@ -82,16 +118,38 @@ def _lacking(receipt: WriteReceipt) -> Problem | None:
     return Problem(NOT_PROVEN, str(error), receipt.correlation_id or error.correlation_id)
 
 
-def _judge_refusal(receipt: WriteReceipt, *, is_ours: bool) -> Verdict:
-    error = receipt.error
-    code = error.code if error else None
-    correlation_id = receipt.correlation_id or (error.correlation_id if error else None)
-    problem = Problem(code, str(error) if error else "refused without a reason", correlation_id)
-    if code != _DUPLICATE:
-        return Verdict(State.FAILED, problem)
-    if is_ours:
+def _says_taken(receipt: WriteReceipt) -> bool:
+    """Tell whether the target kept another document, ours or not, that has the key."""
+    if receipt.outcome is Outcome.REJECTED:
+        return receipt.error is not None and receipt.error.code == _DUPLICATE
+    return receipt.outcome is Outcome.PRESENT
+
+
+def _judge_taken(receipt: WriteReceipt, *, sends: int, is_changed: bool, is_held: bool | None) -> Verdict:
+    is_refused = receipt.outcome is Outcome.REJECTED
+    if is_held and (sends > 1 or is_changed or not is_refused):
         return Verdict(State.PRESENT)
-    return Verdict(State.FAILED, Problem("conflict", problem.reason, problem.correlation_id))
+    if is_changed:
+        problem = _OLDER_FORM
+    elif is_held is None and sends > 1:
+        return Verdict(State.PRESENT, _UNVERIFIED)
+    else:
+        problem = _STRANGER if is_held is False or is_refused else _UNKNOWN_HOLDER
+    correlation_id = _refusal(receipt).correlation_id
+    return Verdict(State.FAILED, Problem(problem.code, problem.reason, correlation_id))
+
+
+def _refusal(receipt: WriteReceipt) -> Problem:
+    error = receipt.error
+    correlation_id = receipt.correlation_id or (error.correlation_id if error else None)
+    reason = str(error) if error else "refused without a reason"
+    return Problem(error.code if error else None, reason, correlation_id)
+
+
+def _is_of_one_owner(held: Scope, sent: Scope) -> bool:
+    """Tell whether two scopes name nobody differently; a target need not tell all axes."""
+    pairs = ((getattr(held, axis), getattr(sent, axis)) for axis in _OWNER_AXES)
+    return all(mine is None or theirs is None or mine == theirs for theirs, mine in pairs)
 
 
 _NO_RECEIPT = WriteReceipt(Outcome.UNKNOWN)
@@ -228,17 +286,24 @@ class Writer:
 
     async def _settle(self, entries: Sequence[Entry], receipts: Sequence[WriteReceipt]) -> list[Entry]:
         """Make receipts durable; return the entries nobody can tell about."""
+        replaces = self._writing().client_key is ClientKey.UPSERT
+        held = {} if replaces else await self._compare(entries, receipts)
         change = Change()
         now = self.caller.clock.now()
         correlation_id = next(
             (receipt.correlation_id for receipt in receipts if receipt.correlation_id), None
         )
         request = self.ledger.request(change, len(entries), correlation_id, at=now)
-        replaces = self._writing().client_key is ClientKey.UPSERT
         unknown: list[Entry] = []
         settled: list[Entry] = []
         for entry, receipt in zip(entries, receipts, strict=True):
-            verdict = judge(receipt, sends=entry.sends, is_changed=entry.is_changed and not replaces)
+            verdict = judge(
+                receipt,
+                sends=entry.sends,
+                is_changed=entry.is_changed,
+                replaces=replaces,
+                is_held=held.get(entry.seq),
+            )
             if verdict.state is None:
                 unknown.append(entry)
                 continue
@@ -309,21 +374,103 @@ class Writer:
             await self.caller.control.sleep(target.lookup_visibility)
         keys = [entry.document.key for entry in entries]
         held = await self.caller.read(lambda: target.lookup(keys))
+        found, absent, unclear = await self._whose(entries, held)
         change = Change()
         now = self.caller.clock.now()
-        found = [entry for entry in entries if entry.document.key in held]
-        for entry in found:
-            receipt = WriteReceipt(Outcome.PRESENT, target_ids=held[entry.document.key])
+        for entry, ids in found:
+            receipt = WriteReceipt(Outcome.PRESENT, target_ids=ids)
             state, problem = (State.FAILED, _OLDER_FORM) if entry.is_changed else (State.PRESENT, None)
             self._end(change, entry, state, problem, at=now, receipt=receipt)
-        await self._close(change, found)
-        absent = [entry for entry in entries if entry.document.key not in held]
+        await self._close(change, [entry for entry, _ in found])
         if target.lookup_visibility == "after_task":
             # What was accepted may still be under way: not found proves nothing.
-            return await self._decide(absent)
+            unclear, absent = [*unclear, *absent], []
         for entry in absent:
             entry.is_changed = False
-        return absent
+        return [*absent, *await self._decide(unclear)]
+
+    async def _whose(
+        self, entries: Sequence[Entry], held: Mapping[str, tuple[str, ...]]
+    ) -> tuple[list[tuple[Entry, tuple[str, ...]]], list[Entry], list[Entry]]:
+        """Tell which documents are there, with their target ids, which are not, and which cannot be told.
+
+        A document that has the key of another record of the job may be that one's.
+        """
+        found: list[tuple[Entry, tuple[str, ...]]] = []
+        absent: list[Entry] = []
+        unclear: list[Entry] = []
+        named = [entry.document.key for entry in entries if entry.document.key in held]
+        namesakes = await asyncio.to_thread(self.ledger.namesakes, named)
+        for entry in entries:
+            key = entry.document.key
+            others = [one for one in namesakes.get(key, ()) if one.seq != entry.seq]
+            taken = {target_id for one in others for target_id in one.target_ids}
+            free = tuple(target_id for target_id in held.get(key, ()) if target_id not in taken)
+            if not free:
+                absent.append(entry)
+            elif all(one.state is not State.INTENT for one in others):
+                found.append((entry, free))
+            else:
+                mine, is_held = await self._find_content(entry, free)
+                if is_held is None:
+                    unclear.append(entry)
+                elif is_held:
+                    found.append((entry, mine))
+                else:
+                    absent.append(entry)
+        return found, absent, unclear
+
+    async def _compare(self, entries: Sequence[Entry], receipts: Sequence[WriteReceipt]) -> dict[int, bool]:
+        """Ask what the target holds under keys that it says are taken; by seq, whether it is our content."""
+        target = self.target
+        taken = [
+            (entry, receipt)
+            for entry, receipt in zip(entries, receipts, strict=True)
+            if _says_taken(receipt) and (receipt.outcome is Outcome.PRESENT or entry.sends > 1)
+        ]
+        if not taken or not isinstance(target, SupportsGet):
+            return {}
+        keys = [entry.document.key for entry, receipt in taken if not receipt.target_ids]
+        ids: Mapping[str, tuple[str, ...]] = {}
+        if keys and isinstance(target, SupportsLookup):
+            ids = await self.caller.read(partial(target.lookup, keys))
+        found: dict[int, bool] = {}
+        for entry, receipt in taken:
+            mine = receipt.target_ids or ids.get(entry.document.key, ())
+            _, is_held = await self._find_content(entry, mine)
+            if is_held is not None:
+                found[entry.seq] = is_held
+        return found
+
+    async def _find_content(
+        self, entry: Entry, target_ids: Sequence[str]
+    ) -> tuple[tuple[str, ...], bool | None]:
+        """Tell which of the target's records has the content and owner of an entry, and whether one has.
+
+        Returns:
+            Its id, and `True`; none and `False` where all are others'; none and `None` where it cannot
+            be told: the target gives no records by id, or does not keep texts as they were sent.
+        """
+        target, record = self.target, entry.record
+        if not isinstance(target, SupportsGet) or record is None:
+            return (), None
+        is_known = self._keeps_texts()
+        for target_id in target_ids[:_MOST_COMPARED]:
+            try:
+                held = await self.caller.read(partial(target.get, target_id))
+            except RecordError:  # it is there, and cannot be read
+                held = None
+            if held is None:
+                is_known = False
+            elif held.content.strip() == record.content.strip() and _is_of_one_owner(
+                held.scope, record.scope
+            ):
+                return (target_id,), True
+        return (), False if is_known and target_ids else None
+
+    def _keeps_texts(self) -> bool:
+        channel = self.target.capabilities().dimensions.get(Dimension.CONTENT)
+        return channel is not None and channel.read is channel.write is Level.NATIVE
 
     async def _decide(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """Do with documents nobody can tell about what the user decided; without a decision, stop."""

@@ -10,6 +10,7 @@ import sqlite3
 from dataclasses import dataclass
 
 from memxfer.errors import MemxferError
+from memxfer.ids import record_mark
 from memxfer.models import MemoryRecord, Scope
 from memxfer.spi import Document
 
@@ -19,7 +20,7 @@ _ROWS = 5_000
 _SAMPLES = 3
 _MAX_ID = 200
 _NOBODY = (None, None, None, None)
-_INSERT = "INSERT INTO document VALUES (?, ?, ?, ?, ?, ?)"
+_INSERT = "INSERT INTO document VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +60,25 @@ class Crossings:
 
     The rows hold this process's own hashes of 64 bits: among a million documents two meet by chance
     once in thirty million scans.
+
+    Args:
+        keeps_apart: The target keeps records of one key apart by owner and date (`Writing.keeps_apart`).
     """
 
-    def __init__(self) -> None:
-        self._rows: list[tuple[int, int, int, int, str, str]] = []
+    def __init__(self, *, keeps_apart: bool = False) -> None:
+        self._keeps_apart = keeps_apart
+        self._rows: list[tuple[int, int, int, int, int, str, str]] = []
+        self._added = 0
         self._database: sqlite3.Connection | None = None
 
-    def add(self, record: MemoryRecord, document: Document) -> None:
+    def add(self, record: MemoryRecord, document: Document, *, digest: bytes | None = None) -> None:
         """Note one document.
+
+        Args:
+            record: What it was made from.
+            document: The document.
+            digest: Of the record: a record that the source lists twice, with the same content, shares
+                its key with nobody. `None`: the record is not listed twice.
 
         Raises:
             MemxferError: There is no room for the temporary file.
@@ -74,15 +86,27 @@ class Crossings:
         people, mine = _owner(record.scope)
         place = mine if document.owner is None else _owner(document.owner)[1]
         text = hash((mine, record.content))
-        self._rows.append((hash(document.key), people, place, text, document.scope, record.id[:_MAX_ID]))
+        self._added += 1
+        form = self._added if digest is None else hash((record.id, digest))
+        key = hash((document.key, record_mark(record))) if self._keeps_apart else hash(document.key)
+        self._rows.append((key, form, people, place, text, document.scope, record.id[:_MAX_ID]))
         if len(self._rows) >= _ROWS:
             self._flush()
 
     def collisions(self) -> Crossing:
         """Return documents that have their key in common with another record's."""
         return self._shared(
-            "SELECT key, count(*), count(*) FROM document GROUP BY key HAVING count(*) > 1", "key"
+            "SELECT key, count(DISTINCT form), count(DISTINCT form) FROM document GROUP BY key "
+            "HAVING min(form) != max(form)",
+            "key",
         )
+
+    def are_ids_shared(self) -> bool:
+        """Tell whether two records that share a key share their id too: `{id}` tells no difference."""
+        rows = self._ask(
+            "SELECT 1 FROM document GROUP BY key, id HAVING min(form) != max(form) LIMIT 1",
+        )
+        return rows.fetchone() is not None
 
     def merged_owners(self) -> Crossing:
         """Return documents of different owners that end up with one."""
@@ -154,7 +178,8 @@ class Crossings:
             self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
             self._database.executescript(
                 "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -8192;"
-                "CREATE TABLE document (key INT, people INT, place INT, text INT, scope TEXT, id TEXT);"
+                "CREATE TABLE document "
+                "(key INT, form INT, people INT, place INT, text INT, scope TEXT, id TEXT);"
                 "BEGIN;"
             )
         return self._database

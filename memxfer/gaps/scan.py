@@ -88,12 +88,13 @@ class Census:
         self.fields: dict[str, Tally] = {}
         self.unreadable = Tally()
         self.documents = 0
-        self.crossings = Crossings()
+        writing = self._outlook.target.writing
+        self.crossings = Crossings(keeps_apart=writing is not None and writing.keeps_apart)
         self._carried: dict[Dimension, Tally] = {}
         self._kinds: dict[Traits, tuple[Tally, tuple[Check, ...]]] = {}
 
-    def add(self, record: MemoryRecord, prepared: Prepared) -> None:
-        """Count one record, and what would become of it."""
+    def add(self, record: MemoryRecord, prepared: Prepared, *, digest: bytes | None = None) -> None:
+        """Count one record, and what would become of it; its digest tells one that is listed twice."""
         self.scanned += 1
         traits = traits_of(record)
         found = self._kinds.get(traits)
@@ -108,7 +109,7 @@ class Census:
             self._add_fields(record)
         if isinstance(prepared, Document):
             self.documents += 1
-            self.crossings.add(record, prepared)
+            self.crossings.add(record, prepared, digest=digest)
             for change in prepared.changes:
                 _tally(self.changed, change).add(record.id)
         elif isinstance(prepared, Skipped):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from memxfer.capabilities import Dimension, DimensionGroup, DocumentChange, Level
+from memxfer.capabilities import ClientKey, Dimension, DimensionGroup, DocumentChange, Level
 from memxfer.gaps.checks import Check
-from memxfer.gaps.crossings import Crossing
+from memxfer.gaps.crossings import Crossing, Crossings
 from memxfer.gaps.dimensions import RULES, Rule
 from memxfer.gaps.operations import End, operation_lines
 from memxfer.gaps.report import SEVERITY, Concern, GapLine, GapReport, Verdict
@@ -23,6 +23,7 @@ _BY_LEVEL = {
     Level.ENVELOPE: Verdict.ENVELOPED,
     Level.NONE: Verdict.LOST,
 }
+_KEEPING_EACH = (ClientKey.NONE, ClientKey.APPEND)
 _GROUPS = list(DimensionGroup)
 _GROUP_OF = {rule.dimension: rule.group for rule in RULES}
 _ALTERING = (Verdict.APPROXIMATED, Verdict.ENVELOPED, Verdict.LOST)
@@ -303,9 +304,24 @@ class _Builder:
     def _crossings(self) -> Iterator[GapLine]:
         crossings = self._census.crossings
         merging_blocks = not self._target.allows_widening
-        yield self._crossing(Concern.KEYS, crossings.collisions(), blocking=True)
+        yield self._keys(crossings)
         yield self._crossing(Concern.OWNERS, crossings.merged_owners(), blocking=merging_blocks)
         yield self._duplicates(crossings.repeats())
+
+    def _keys(self, crossings: Crossings) -> GapLine:
+        """Tell which records share a key; they lose nothing where the target keeps a document of each."""
+        found = crossings.collisions()
+        writing = self._target.capabilities.writing
+        if found.records and writing is not None and writing.client_key in _KEEPING_EACH:
+            text = f"share {found.groups:,} document keys; {{target}} stores each"
+            tally = Tally(found.records, list(found.samples))
+            return self._counted(
+                Concern.KEYS, Verdict.KEPT, tally, text, group=_CROSSINGS[Concern.KEYS].group
+            )
+        line = self._crossing(Concern.KEYS, found, blocking=True)
+        if found.records and crossings.are_ids_shared():
+            return line.model_copy(update={"remedy": f'document_id = "{DEFAULT_TEMPLATE}:{{hash}}"'})
+        return line
 
     def _duplicates(self, repeats: Crossing) -> GapLine:
         writing = self._target.capabilities.writing

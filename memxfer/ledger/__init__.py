@@ -2,8 +2,9 @@
 
 from memxfer.ledger.committer import Change, ResidueLine, ResidueStore
 from memxfer.ledger.containers import ContainerRow, Containers, ContainerStore, ScratchStore
+from memxfer.ledger.doubts import Doubts, InDoubt
 from memxfer.ledger.folder import JobFolder, StateFolder
-from memxfer.ledger.ledger import Accepted, InDoubt, Ledger, PartitionRow, Problem
+from memxfer.ledger.ledger import Accepted, Ledger, Namesake, PartitionRow, Problem
 from memxfer.ledger.states import State
 from memxfer.ledger.text import stored_name
 from memxfer.ledger.waiting import Part, Waiting
@@ -14,9 +15,11 @@ __all__ = [
     "ContainerRow",
     "ContainerStore",
     "Containers",
+    "Doubts",
     "InDoubt",
     "JobFolder",
     "Ledger",
+    "Namesake",
     "Part",
     "PartitionRow",
     "Problem",

@@ -10,18 +10,19 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from memxfer.errors import LedgerError
+from memxfer.ids import FORM_BYTES, is_same_form
 from memxfer.ledger import states
 from memxfer.ledger.committer import Change, Committer, ResidueStore, connect
+from memxfer.ledger.doubts import Doubts, InDoubt
 from memxfer.ledger.schema import FORMAT, SCHEMA, check_format
 from memxfer.ledger.states import State
 from memxfer.models import format_time, sanitise_text
 
-__all__ = ["INSERT_RECORD", "Accepted", "InDoubt", "Ledger", "PartitionRow", "Problem"]
+__all__ = ["INSERT_RECORD", "Accepted", "Ledger", "Namesake", "PartitionRow", "Problem"]
 
 
 @dataclass(slots=True)
@@ -50,19 +51,6 @@ class PartitionRow:
 
 
 @dataclass(frozen=True, slots=True)
-class InDoubt:
-    """A record after its partition's watermark, as an earlier run left it."""
-
-    seq: int
-    partition: int
-    id: str
-    key: str | None
-    hash: bytes | None
-    state: State
-    sends: int
-
-
-@dataclass(frozen=True, slots=True)
 class Accepted:
     """A record the target acknowledged and has not been seen to store.
 
@@ -74,6 +62,24 @@ class Accepted:
     id: str
     ingestion_id: str
     problem: str | None = None
+
+
+class Namesake(NamedTuple):
+    """A record that shares its document key with others.
+
+    Attributes:
+        seq: Its row.
+        state: Where it stands.
+        request: The request that settled it; 0 where none did.
+        form: Its id and digest: the same for a record that was listed twice.
+        target_ids: What the target calls it.
+    """
+
+    seq: int
+    state: State
+    request: int
+    form: tuple[str, bytes | None]
+    target_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,8 @@ class Problem:
 _SECOND = 2
 _DONE, _SWEPT = 1, 2
 _IN_DOUBT = "SELECT seq, partition, id, key, hash, state, sends FROM record WHERE"
+_KEYS = 500
+_NAMESAKES = "SELECT key, seq, state, coalesce(request, 0) AS request, id, hash, target_ids FROM record"
 INSERT_RECORD = (
     "INSERT INTO record (seq, partition, id, key, hash, state, sends) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
@@ -149,7 +157,7 @@ class Ledger:
 
     def intend_again(self, change: Change, row: InDoubt, key: str, digest: bytes) -> int:
         """Note that a document in doubt is about to be sent again; return its sends in this form."""
-        is_same = row.key == key and row.hash == digest
+        is_same = row.key == key and is_same_form(row.hash, digest)
         sends = row.sends + 1 if is_same else 1
         change.add(
             "UPDATE record SET key = ?, hash = ?, state = ?, sends = ? WHERE seq = ?",
@@ -193,10 +201,11 @@ class Ledger:
         problem: Problem | None,
         *,
         at: datetime,
+        digest: bytes | None = None,
     ) -> int:
-        """Note a record that never becomes a document; return its seq."""
+        """Note a record that never becomes a document; return its seq. Without a digest: it is unreadable."""
         seq = self.reserve()
-        change.add(INSERT_RECORD, (seq, partition, record_id, None, None, state, 0))
+        change.add(INSERT_RECORD, (seq, partition, record_id, None, digest, state, 0))
         change.counts[state] += 1
         if problem is not None:
             self.note(change, seq, problem, at=at)
@@ -280,22 +289,22 @@ class Ledger:
         """Note that every partition has to be listed once more."""
         change.add(f"UPDATE partition SET done = {_DONE} WHERE done = {_SWEPT}", ())  # noqa: S608 - constants
 
-    def after_watermarks(self) -> dict[int, dict[str, InDoubt]]:
-        """Return, by partition and record id, the records that lie after their partition's watermark."""
+    def after_watermarks(self) -> dict[int, Doubts]:
+        """Return, by partition, the records that lie after their partition's watermark."""
         marks = {row.id: row.mark for row in self.partitions().values() if not row.is_done}
         return self._after(marks) if marks else {}
 
-    def all_of(self, partition: int) -> dict[str, InDoubt]:
-        """Return, by record id, every record of one partition."""
+    def all_of(self, partition: int) -> Doubts:
+        """Return every record of one partition."""
         rows = self._rows(f"{_IN_DOUBT} partition = ? ORDER BY seq", partition)
-        return _by_partition(rows).get(partition, {})
+        return _by_partition(rows).get(partition, Doubts())
 
-    def intents(self, partitions: Collection[int]) -> dict[int, dict[str, InDoubt]]:
-        """Return, by partition and record id, the records of some partitions that may have been sent."""
+    def intents(self, partitions: Collection[int]) -> dict[int, Doubts]:
+        """Return, by partition, the records of some partitions that may have been sent."""
         rows = self._rows(f"{_IN_DOUBT} state = ? ORDER BY seq", State.INTENT)
         return _by_partition(row for row in rows if row[1] in partitions)
 
-    def _after(self, marks: Mapping[int, int]) -> dict[int, dict[str, InDoubt]]:
+    def _after(self, marks: Mapping[int, int]) -> dict[int, Doubts]:
         rows = self._rows(f"{_IN_DOUBT} seq > ? ORDER BY seq", min(marks.values()))
         return _by_partition(row for row in rows if row[0] > marks.get(row[1], row[0]))
 
@@ -344,18 +353,35 @@ class Ledger:
         """Return how many records have a problem with this code."""
         return int(self.read("SELECT count(*) FROM problem WHERE code = ?", code)[0][0])
 
-    def twins(self) -> list[list[tuple[int, State]]]:
-        """Return, key by key, the records that arrived under one key where there are several: seq and state.
+    def twins(self, *, keeps_apart: bool = False) -> list[list[Namesake]]:
+        """Return, key by key, the records that arrived under one key where there are several.
 
-        One record that came twice is no twin of its own.
+        Those of one key come in the order in which the target answered for them. One record that came
+        twice, with the same content, is no twin of its own. With `keeps_apart`, records of another owner
+        or date are none either.
         """
+        mark = f"coalesce(substr(hash, {FORM_BYTES + 1}), '')" if keeps_apart else "''"
         rows = self.read(
-            f"SELECT key, seq, state FROM record WHERE state IN ({_ARRIVED}) AND key IN "  # noqa: S608 - constants
-            f"(SELECT key FROM record WHERE key IS NOT NULL AND state IN ({_ARRIVED}) "
-            "GROUP BY key HAVING count(DISTINCT id) > 1) ORDER BY key, seq"
+            f"{_NAMESAKES} WHERE state IN ({_ARRIVED}) AND (key, {mark}) IN "  # noqa: S608 - constants
+            f"(SELECT key, {mark} FROM record WHERE key IS NOT NULL AND state IN ({_ARRIVED}) "
+            f"GROUP BY key, {mark} HAVING min(id) != max(id) OR min(hash) != max(hash)) "
+            f"ORDER BY key, {mark}, request, seq"
         )
-        grouped = groupby(rows, key=itemgetter(0))
-        return [[(seq, State(state)) for _, seq, state in twins] for _, twins in grouped]
+
+        def place(row: tuple[Any, ...]) -> tuple[str, bytes]:
+            return row[0], row[5][FORM_BYTES:] if keeps_apart else b""
+
+        return [[_namesake(row) for row in twins] for _, twins in groupby(rows, key=place)]
+
+    def namesakes(self, keys: Sequence[str]) -> dict[str, list[Namesake]]:
+        """Return, by key, the records whose documents have one of these keys. Slow: reads the table."""
+        found: dict[str, list[Namesake]] = {key: [] for key in keys}
+        for start in range(0, len(keys), _KEYS):
+            chunk = keys[start : start + _KEYS]
+            marks = ",".join("?" * len(chunk))
+            for row in self.read(f"{_NAMESAKES} WHERE key IN ({marks})", *chunk):
+                found[row[0]].append(_namesake(row))
+        return found
 
     def read(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Return the rows of a query; for the other modules of this package."""
@@ -377,12 +403,17 @@ def _done(row: PartitionRow) -> int:
     return _DONE if row.is_done else 0
 
 
-def _by_partition(rows: Iterable[tuple[Any, ...]]) -> dict[int, dict[str, InDoubt]]:
-    found: dict[int, dict[str, InDoubt]] = {}
+def _by_partition(rows: Iterable[tuple[Any, ...]]) -> dict[int, Doubts]:
+    found: dict[int, Doubts] = {}
     for seq, partition, record_id, key, digest, state, sends in rows:
         row = InDoubt(seq, partition, record_id, key, digest, State(state), sends)
-        found.setdefault(partition, {})[record_id] = row
+        found.setdefault(partition, Doubts()).add(row)
     return found
+
+
+def _namesake(row: tuple[Any, ...]) -> Namesake:
+    _, seq, state, request, record_id, digest, ids = row
+    return Namesake(seq, State(state), request, (record_id, digest), tuple(json.loads(ids)) if ids else ())
 
 
 def _initialise(path: Path) -> None:

@@ -58,7 +58,7 @@ CREATE TABLE record (
     partition INTEGER NOT NULL,
     id TEXT NOT NULL,            -- the source's id
     key TEXT,                    -- the document's key in the target; NULL: never became a document
-    hash BLOB,                   -- xxh3_128 of the record as sent
+    hash BLOB,                   -- xxh3_128 of the record as listed, then 8 bytes that stay when it is edited
     state TEXT NOT NULL,
     sends INTEGER NOT NULL DEFAULT 0,   -- intents under this key and hash
     ingestion_id TEXT,

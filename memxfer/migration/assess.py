@@ -214,15 +214,15 @@ class _Scan:
         for defect in page.defects:
             self.census.add_unreadable(defect.id)
         pipeline = self._pipeline
-        selection, prepare, identity = pipeline.selection, pipeline.prepare, pipeline.identity
+        selection = pipeline.selection
         for listed in page.records:
             if self.missing <= 0:
                 break
             self._read += 1
             record = listed.record
             if selection.matches(record):
-                prepared = prepare(record)
-                self.census.add(identity(record) if identity else record, prepared)
+                prepared = pipeline.prepare_listed(listed)
+                self.census.add(pipeline.mapped(record), prepared, digest=listed.hash)
                 if self.forecast:
                     self.forecast.add(record, prepared)
         await self.budget.release(page.size)

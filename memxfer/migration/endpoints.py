@@ -14,6 +14,7 @@ from memxfer.errors import MemxferError, NotReadyError
 from memxfer.migration.evidence import ConnectionEvidence, load_evidence
 from memxfer.migration.observer import Observer, SilentObserver
 from memxfer.migration.options import DEFAULT_STATE_DIR, Endpoint
+from memxfer.migration.same_store import check_two_stores
 from memxfer.spi import BackendInfo, MemoryProvider, Role
 from memxfer.spi.learning import declared_word
 
@@ -70,6 +71,7 @@ async def open_pair(
     """Open both ends of a move, the source first, and close them at the end of the block.
 
     Raises:
+        ConfigError: Both are the same store.
         ConfigError, ProviderError: As `open_end`.
     """
     async with (
@@ -83,6 +85,7 @@ async def open_pair(
             wait_ready=wait_ready,
         ) as write,
     ):
+        check_two_stores(read.provider, write.provider, names=(read.name, write.name))
         yield read, write
 
 

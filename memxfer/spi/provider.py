@@ -215,6 +215,14 @@ class MemoryProvider(ABC, Generic[ConfigT]):
     def store(self) -> StoreIdentity:
         """Return which store this is. Only after `connect`."""
 
+    def place(self) -> str | None:
+        """Return where the store is, whatever a connection calls it; `None`: `store()` says it all.
+
+        Two connections of one place are one store, though their `namespace` differs; two places are two
+        stores, though their namespaces are the same. See `memxfer.spi.places`. Only after `connect`.
+        """
+        return None
+
     @classmethod
     def from_location(cls, location: str) -> dict[str, Any]:
         """Return the settings that `PROVIDER:LOCATION` stands for.

@@ -125,6 +125,10 @@ class FaultyProvider(MemoryProvider[Any]):
         """Return the inner provider's store."""
         return self.inner.store()
 
+    def place(self) -> str | None:
+        """Return the inner provider's place."""
+        return self.inner.place()
+
     def _prepare(self, record: MemoryRecord, key: str, envelope: Mapping[str, Any]) -> Prepared:
         return self.inner.prepare(record, key, envelope)
 

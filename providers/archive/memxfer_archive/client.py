@@ -89,8 +89,8 @@ class PageReader:
 
 @dataclass(slots=True)
 class _Group:
-    lines: list[tuple[str, bytes]] = field(default_factory=list)
-    task: asyncio.Task[list[Appended]] | None = None
+    lines: list[tuple[str, bytes, bytes]] = field(default_factory=list)
+    task: asyncio.Task[list[tuple[Appended, str]]] | None = None
 
 
 class GroupWriter:
@@ -108,8 +108,8 @@ class GroupWriter:
         self._group: _Group | None = None
         self._origin: Origin | None = None
 
-    async def append(self, lines: Sequence[tuple[str, bytes]]) -> list[Appended]:
-        """Store lines durably; see `ArchiveWriter.append`."""
+    async def append(self, lines: Sequence[tuple[str, bytes, bytes]]) -> list[tuple[Appended, str]]:
+        """Store lines durably; see `ArchiveWriter.append_records`."""
         group = self._group
         if group is None:
             group = self._group = _Group()
@@ -121,13 +121,13 @@ class GroupWriter:
         outcomes = await asyncio.shield(group.task)
         return outcomes[begin : begin + len(lines)]
 
-    async def _commit(self, group: _Group) -> list[Appended]:
+    async def _commit(self, group: _Group) -> list[tuple[Appended, str]]:
         async with self._lock:
             self._group = None
             return await asyncio.to_thread(self._append, group.lines)
 
-    def _append(self, lines: Sequence[tuple[str, bytes]]) -> list[Appended]:
-        return self._do(lambda writer: writer.append(lines))
+    def _append(self, lines: Sequence[tuple[str, bytes, bytes]]) -> list[tuple[Appended, str]]:
+        return self._do(lambda writer: writer.append_records(lines))
 
     async def begin(self, origin: Origin) -> None:
         """Say where the next lines come from."""

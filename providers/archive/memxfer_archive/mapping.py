@@ -39,9 +39,9 @@ def origin_from(store: StoreIdentity) -> Origin:
     return Origin(provider=store.provider, namespace=store.namespace)
 
 
-def receipt(appended: Appended, key: str) -> WriteReceipt:
-    """Return the receipt of one line; its key is its id in the archive."""
-    return WriteReceipt(_OUTCOMES[appended], target_ids=(key,))
+def receipt(appended: Appended, identity: str) -> WriteReceipt:
+    """Return the receipt of one line; what tells it from others is its id in the archive."""
+    return WriteReceipt(_OUTCOMES[appended], target_ids=(identity,))
 
 
 def scope_name(record: MemoryRecord) -> str:

@@ -15,6 +15,7 @@ from memxfer.archive import (
     decode_line,
     encode_line,
     plan_archive,
+    record_mark,
 )
 from memxfer.spi import (
     Axis,
@@ -43,6 +44,7 @@ from memxfer.spi import (
     WriteReceipt,
     Writing,
 )
+from memxfer.spi.places import path_place
 from memxfer_archive.client import GroupWriter, PageReader, Row, tool_name
 from memxfer_archive.config import ArchiveConfig
 from memxfer_archive.mapping import id_in, origin_from, receipt, scope_name
@@ -58,8 +60,8 @@ class ArchiveProvider(MemoryProvider[ArchiveConfig]):
     """Reads and writes memxfer archives.
 
     As a source it passes for the store its records came from, so that moving them on gives the keys
-    a direct move would have given. As a target it identifies documents by their keys alone: the same
-    id from two stores is two records.
+    a direct move would have given. As a target it identifies documents by their keys, and by the owner
+    and the date of their records: the same id from two stores, or of two owners, is two records.
     """
 
     name: ClassVar[str] = "archive"
@@ -146,6 +148,10 @@ class ArchiveProvider(MemoryProvider[ArchiveConfig]):
             raise ProviderError("the archive is not open; call connect first", provider=self.name)
         return self._identity
 
+    def place(self) -> str:
+        """Return the folder; the archive of a store is another store than that one."""
+        return path_place(self._path)
+
     def _capabilities(self) -> Capabilities:
         """Return what every archive has: all dimensions, whole."""
         native = Channel(read=Level.NATIVE, write=Level.NATIVE)
@@ -156,6 +162,7 @@ class ArchiveProvider(MemoryProvider[ArchiveConfig]):
             writing=Writing(
                 max_batch=_MAX_BATCH,
                 client_key=ClientKey.UPSERT,
+                keeps_apart=True,
                 backdates="microsecond",
                 rollback="id",
             ),
@@ -214,14 +221,14 @@ class ArchiveProvider(MemoryProvider[ArchiveConfig]):
         return Document(
             key=key,
             record_id=record.id,
-            body=line,
+            body=(record_mark(record), line),
             size=len(line),
             scope=scope_name(record),
         )
 
     async def _write(self, batch: Sequence[Document]) -> list[WriteReceipt]:
-        outcomes = await self._writer.append([(document.key, document.body) for document in batch])
-        return [receipt(outcome, document.key) for outcome, document in zip(outcomes, batch, strict=True)]
+        stored = await self._writer.append([(document.key, *document.body) for document in batch])
+        return [receipt(*one) for one in stored]
 
     async def lookup(self, keys: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """Return the keys that are there, each as its own target id."""

@@ -114,6 +114,10 @@ class GraphitiProvider(MemoryProvider[GraphitiConfig]):
             raise ProviderError("graphiti is not connected; call connect first", provider=self.name)
         return StoreIdentity(self.name, self._namespace)
 
+    def place(self) -> str | None:
+        """Return the file, or the server's address and the database, whatever `namespace` says."""
+        return None if self._client is None else self._client.place.where
+
     def _capabilities(self) -> Capabilities:
         return capabilities_of(self.config)
 

@@ -34,6 +34,7 @@ from memxfer.spi import (
     sanitise_record,
 )
 from memxfer.spi.answers import KeptAnswers
+from memxfer.spi.places import address_place
 from memxfer_mem0_platform.answers import event_state, read_listed
 from memxfer_mem0_platform.capabilities import capabilities_of
 from memxfer_mem0_platform.client import MAX_PAGE, Mem0PlatformClient, Project
@@ -127,6 +128,11 @@ class Mem0PlatformProvider(MemoryProvider[Mem0PlatformConfig]):
         if self._project is None:
             raise self._not_open()
         return StoreIdentity(self.name, self.config.namespace or self._project.project_id)
+
+    def place(self) -> str | None:
+        """Return the address and the project, whatever `namespace` says."""
+        project = self._project
+        return None if project is None else f"{address_place(self.config.url)} {project.project_id}"
 
     def _capabilities(self) -> Capabilities:
         return capabilities_of(self.config, self.role)

@@ -23,6 +23,7 @@ from memxfer.spi import (
     sanitise_record,
 )
 from memxfer.spi.answers import KeptAnswers
+from memxfer.spi.places import address_place
 from memxfer_mem0_server.capabilities import capabilities_of
 from memxfer_mem0_server.client import MOST_ROWS, Mem0ServerClient
 from memxfer_mem0_server.config import NAME, Mem0ServerConfig
@@ -107,6 +108,10 @@ class Mem0ServerProvider(MemoryProvider[Mem0ServerConfig]):
         """
         self._connected()
         return StoreIdentity(self.name, self.config.place)
+
+    def place(self) -> str:
+        """Return the server's address, whatever `namespace` says."""
+        return address_place(self.config.url)
 
     def _capabilities(self) -> Capabilities:
         return capabilities_of(self.config)

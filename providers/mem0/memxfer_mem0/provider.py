@@ -33,6 +33,7 @@ from memxfer.spi import (
     secrets_of,
     stable_uuid,
 )
+from memxfer.spi.places import address_place, path_place
 from memxfer_mem0.abilities import capabilities_of
 from memxfer_mem0.application import Application, ChromaSettings, PgvectorSettings, load_application
 from memxfer_mem0.changes import changes_of
@@ -94,6 +95,13 @@ class Mem0OssProvider(MemoryProvider[Mem0OssConfig]):
         if self._namespace is None:
             raise self._not_open()
         return StoreIdentity(self.name, self._namespace)
+
+    def place(self) -> str | None:
+        """Return the folder and the collection, or the server's address; whatever `namespace` says."""
+        if self._client is None:
+            return None
+        place = self._client.vectors.place
+        return f"{path_place(place.path)}/{place.namespace}" if place.path else address_place(place.namespace)
 
     # -- life ---------------------------------------------------------------------------------
 

@@ -135,6 +135,11 @@ class MemoryStore:
         """Return the rows stored under a key, oldest first."""
         return [self._rows[number] for number in self._by_key.get(key, ())]
 
+    def by_target_id(self, target_id: str) -> StoredRow | None:
+        """Return the row that the store calls by an id of its own."""
+        number = self._by_target_id.get(target_id)
+        return None if number is None else self._rows[number]
+
     # -- writing ------------------------------------------------------------------------------
 
     def issue(self, prefix: str) -> str:

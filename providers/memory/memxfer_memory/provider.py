@@ -171,9 +171,11 @@ class MemoryReferenceProvider(MemoryProvider[MemoryConfig]):
         return len(self.data)
 
     async def get(self, record_id: str) -> MemoryRecord | None:
-        """Return the oldest record of that id."""
+        """Return the oldest record of that id, else the one that the store calls by it."""
         self._check_connected()
-        return next((row.record for row in self.data.rows() if row.record.id == record_id), None)
+        found = next((row.record for row in self.data.rows() if row.record.id == record_id), None)
+        row = self.data.by_target_id(record_id) if found is None else None
+        return row.record if row else found
 
     async def history(self, record_id: str) -> tuple[Version, ...]:
         """Return the record's earlier versions, oldest first."""

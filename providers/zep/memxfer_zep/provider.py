@@ -35,6 +35,7 @@ from memxfer.spi import (
     Wanted,
     WriteReceipt,
 )
+from memxfer.spi.places import address_place
 from memxfer_zep.capabilities import capabilities_of
 from memxfer_zep.config import NAME, ZepConfig
 from memxfer_zep.containers import CONTAINER_BATCH, Containers
@@ -143,6 +144,12 @@ class ZepProvider(MemoryProvider[ZepConfig]):
         if self._namespace is None:
             raise ProviderError("zep is not connected; call connect first", provider=self.name)
         return StoreIdentity(self.name, self._namespace)
+
+    def place(self) -> str | None:
+        """Return the address and the project's uuid; not known where `project` names it."""
+        if self.config.project is not None or self._namespace is None:
+            return None
+        return f"{address_place(self.config.url)} {self._namespace}"
 
     def _capabilities(self) -> Capabilities:
         return capabilities_of(self.config, self.role)

@@ -5,9 +5,12 @@ import json
 import subprocess
 import sys
 import textwrap
+from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
+from memxfer import migration
 from memxfer.archive import ArchiveReader, ArchiveWriter, encode_line
 from memxfer.ids import DEFAULT_TEMPLATE, KeyTemplate
 from memxfer.spi import (
@@ -18,11 +21,13 @@ from memxfer.spi import (
     Outcome,
     Refused,
     Role,
+    Scope,
     StoreIdentity,
     Version,
 )
 from memxfer_archive import ArchiveConfig, ArchiveProvider
 from memxfer_archive.client import PageReader
+from memxfer_memory import MemoryConfig, MemoryReferenceProvider, MemoryStore
 
 pytestmark = pytest.mark.anyio
 
@@ -156,13 +161,13 @@ async def test_writers_side_by_side_share_syncs_and_lose_nothing(make, monkeypat
     await target.connect(Role.TARGET)
     await target.begin(MEM0)
     appends = []
-    original = ArchiveWriter.append
+    original = ArchiveWriter.append_records
 
     def counted(self, batch):
         appends.append(len(batch))
         return original(self, batch)
 
-    monkeypatch.setattr(ArchiveWriter, "append", counted)
+    monkeypatch.setattr(ArchiveWriter, "append_records", counted)
     documents = [target.prepare(plain(index), key_for(plain(index)), {}) for index in range(320)]
     batches = [documents[start : start + 10] for start in range(0, 320, 10)]
     answers = await asyncio.gather(*(target.write(batch) for batch in batches))
@@ -345,3 +350,89 @@ async def test_location_on_the_command_line_is_a_folder(tmp_path):
     assert str(ArchiveConfig(**fields).path) == "backup"
     with pytest.raises(ConfigError, match="names no folder"):
         ArchiveProvider.from_location("")
+
+
+# -- ids that are not unique --------------------------------------------------------------------
+
+
+def lodgers(count=10):
+    """Two records for each id: of two owners, or of two dates."""
+    dates = [datetime(2024, 1, day, tzinfo=UTC) for day in (1, 2)]
+    return [
+        MemoryRecord(
+            id=f"r{n}",
+            content=f"{turn} of r{n}",
+            scope=Scope(user=("ann", "bob")[turn] if n % 2 else "ann"),
+            created_at=dates[turn],
+        )
+        for turn in (0, 1)
+        for n in range(count)
+    ]
+
+
+async def moved(source, target, folder, job):
+    return await migration.migrate(source, target, state_dir=folder, job=job)
+
+
+@pytest.mark.parametrize("split_by", ["none", "user"])
+async def test_two_records_of_one_id_survive_the_way_into_an_archive_and_back(make, tmp_path, split_by):
+    there = MemoryStore.named(f"lodging-{split_by}")
+    back = MemoryStore.named(f"returned-{split_by}")
+    there.seed(lodgers())
+    source = MemoryReferenceProvider(
+        MemoryConfig(provider="memory", store=there.name, split_by=split_by, max_page=3)
+    )
+    target = MemoryReferenceProvider(MemoryConfig(provider="memory", store=back.name, client_key="none"))
+    try:
+        first = await moved(source, make(), tmp_path / "state", "there")
+        again = await moved(source, make(), tmp_path / "state", "there-again")
+        assert (first.counts.stored, again.counts.present) == (20, 20)
+        returned = await moved(make(), target, tmp_path / "state", "back")
+        assert returned.counts.stored == 20
+        assert sorted(one.content for one in back.records) == sorted(one.content for one in there.records)
+    finally:
+        MemoryStore.forget(there.name)
+        MemoryStore.forget(back.name)
+
+
+async def test_an_edited_record_takes_the_place_of_its_older_form_and_of_no_other(make, write):
+    first, second = lodgers(1)
+    await write(first, second)
+    edited = msgspec.structs.replace(first, content="edited", updated_at=datetime(2025, 1, 1, tzinfo=UTC))
+    [receipt] = await write(edited)
+    assert receipt.outcome is Outcome.UPDATED
+    source = make()
+    await source.connect(Role.SOURCE)
+    records = [record for page in await read(source) for record in page.records]
+    await source.aclose()
+    assert sorted(one.content for one in records) == sorted(["edited", second.content])
+
+
+async def test_two_of_one_id_are_told_apart_also_without_the_index_and_after_a_deletion(
+    make, write, tmp_path
+):
+    first, second = lodgers(1)
+    [[one], [other]] = [await write(record) for record in (first, second)]
+    assert (one.outcome, other.outcome) == (Outcome.CREATED, Outcome.CREATED)
+    assert one.target_ids == (key_for(first),)
+    (tmp_path / "backup" / "index.sqlite").unlink()
+    assert [one.outcome for one in await write(second, first)] == [Outcome.PRESENT, Outcome.PRESENT]
+    target = make()
+    await target.connect(Role.TARGET)
+    assert await target.delete(one.target_ids) == 1
+    await target.aclose()
+    again = await write(second, first)
+    assert [one.outcome for one in again] == [Outcome.PRESENT, Outcome.CREATED]
+    assert [one.target_ids for one in again] == [other.target_ids, one.target_ids]
+    assert ArchiveReader(tmp_path / "backup").count() == 2
+
+
+async def test_an_archive_of_an_earlier_release_is_written_on_without_doubling(make, write, tmp_path):
+    first, second = lodgers(1)
+    with ArchiveWriter(tmp_path / "backup", now=lambda: datetime(2026, 1, 1, tzinfo=UTC)) as writer:
+        writer.append([(key_for(first), encode_line(key_for(first), first))])
+        writer.finish()
+    edited = msgspec.structs.replace(first, content="edited")
+    outcomes = [one.outcome for one in await write(second, edited)]
+    assert outcomes == [Outcome.CREATED, Outcome.UPDATED]
+    assert ArchiveReader(tmp_path / "backup").count() == 2

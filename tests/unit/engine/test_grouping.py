@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from memxfer.engine.control import StopCause
+from memxfer.errors import RecordError
 from memxfer.ledger import State
-from memxfer.spi import ClientKey, Joined
+from memxfer.spi import ClientKey, Joined, Outcome, WriteReceipt
 from memxfer.testing import Fault, FaultKind
 from memxfer_memory import MemoryReferenceProvider
 from tests.unit.engine.talking import Archive, Forgetful, talking_of
@@ -400,3 +401,20 @@ async def test_a_target_that_trips_over_one_group_costs_no_other(talking, archiv
     assert talking.query("SELECT DISTINCT reason FROM problem") == [
         ("the group cannot be joined for memory (KeyError)",)
     ]
+
+
+@pytest.mark.parametrize("fault", [FaultKind.RATE_LIMITED, FaultKind.UNAVAILABLE])
+async def test_a_group_under_a_strangers_key_is_a_conflict_also_after_a_refusal_that_stored_nothing(
+    job, archive, record, fault
+):
+    class Taken(talking_of(archive, is_idempotent=False)):
+        async def _write(self, batch):
+            error = RecordError("exists", code="duplicate")
+            return [WriteReceipt(Outcome.REJECTED, error=error) for _ in batch]
+
+    job.target_class = Taken
+    job.client_key = ClientKey.REJECT
+    job.source.seed(record(f"r{n}", metadata={"talk": "t", "n": n}) for n in range(3))
+    await job.run(target_faults=[Fault(fault, calls=(1,))])
+    assert job.states() == {State.FAILED: 3}
+    assert job.problem_of("r0") == "conflict"

@@ -47,7 +47,10 @@ async def test_after_a_crash_a_keyed_target_gets_the_documents_again(job, client
     assert run.cause is None
     assert job.states() == {"present" if kind in HAPPENED else "stored": 3}
     assert run.target.script.calls("write") == 1
-    assert run.target.script.calls("lookup") == 0
+    # Only a refusal does not say which document has the key.
+    is_asked = client_key is ClientKey.REJECT and kind in HAPPENED
+    assert run.target.script.calls("lookup") == int(is_asked)
+    assert job.query("SELECT * FROM problem") == []
     job.check_complete()
     assert job.counters()["documents_resent"] == 3
 
@@ -137,6 +140,62 @@ async def test_a_duplicate_refusal_of_a_first_send_is_a_conflict(job, record):
     assert job.state_of("r0001") == "failed"
     assert job.problem_of("r0001") == "conflict"
     assert job.states() == {"stored": 2, "failed": 1}
+
+
+KEEPING_THE_FIRST = [ClientKey.REJECT, ClientKey.DEDUPE, ClientKey.UNKNOWN]
+
+
+@pytest.mark.parametrize("client_key", KEEPING_THE_FIRST)
+@pytest.mark.parametrize("kind", [FaultKind.CRASH_BEFORE, FaultKind.AMBIGUOUS_BEFORE])
+async def test_a_strangers_document_is_not_ours_because_we_were_about_to_send(job, record, client_key, kind):
+    job.client_key = client_key
+    job.target.insert(record("x", "somebody else's"), key=job.key("r0001"))
+    run = await leave_in_doubt(job, kind)
+    if kind in CRASH:
+        run = await job.run()
+    assert run.cause is None
+    assert job.states() == {"stored": 2, "failed": 1}
+    assert job.problem_of("r0001") == "conflict"
+
+
+@pytest.mark.parametrize("client_key", KEEPING_THE_FIRST)
+async def test_a_strangers_document_is_not_ours_after_a_refusal_that_stored_nothing(job, record, client_key):
+    job.client_key = client_key
+    job.target.insert(record("x", "somebody else's"), key=job.key("r0001"))
+    job.seed(3)
+    await job.run(
+        target_faults=[Fault(FaultKind.RATE_LIMITED, calls=(1,)), Fault(FaultKind.UNAVAILABLE, calls=(2,))]
+    )
+    assert job.states() == {"stored": 2, "failed": 1}
+    assert [row[2] for row in job.rows()] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("client_key", KEEPING_THE_FIRST)
+@pytest.mark.parametrize("kind", CRASH)
+async def test_where_the_target_cannot_be_asked_for_the_content_a_taken_key_is_told_as_a_guess(
+    job, record, client_key, kind
+):
+    job.client_key = client_key
+    await leave_in_doubt(job, kind)
+    if kind not in HAPPENED:
+        job.target.insert(record("x", "somebody else's"), key=job.key("r0001"))
+    await job.run(hide_target=("get",))
+    assert job.state_of("r0001") == "present"
+    assert job.problem_of("r0001") == "unverified_duplicate"
+
+
+@pytest.mark.parametrize("client_key", [ClientKey.DEDUPE, ClientKey.UNKNOWN])
+async def test_a_second_job_finds_what_the_first_one_stored_if_it_can_compare(make_job, client_key):
+    first = make_job(client_key=client_key)
+    first.seed(3)
+    await first.run()
+    change(first, "r0001", "changed since")
+    for hidden in ((), ("get",)):
+        again = make_job(client_key=client_key, source=first.source, target=first.target)
+        await again.run(hide_target=hidden)
+        expected = {"failed": 3} if hidden else {"present": 2, "failed": 1}
+        assert again.states() == expected
+        assert again.problem_of("r0001") == "conflict"
 
 
 async def test_a_changed_record_under_a_refused_key_is_a_conflict(job):
@@ -341,7 +400,8 @@ def rejected(code):
     [
         (WriteReceipt(Outcome.CREATED), 1, State.STORED, None),
         (WriteReceipt(Outcome.UPDATED), 1, State.STORED, None),
-        (WriteReceipt(Outcome.PRESENT), 1, State.PRESENT, None),
+        (WriteReceipt(Outcome.PRESENT), 1, State.FAILED, "conflict"),
+        (WriteReceipt(Outcome.PRESENT), 2, State.PRESENT, "unverified_duplicate"),
         (WriteReceipt(Outcome.PENDING, ingestion_id="i"), 1, State.ACCEPTED, None),
         (WriteReceipt(Outcome.PENDING), 1, State.UNCERTAIN, "no_handle"),
         (WriteReceipt(Outcome.UNKNOWN), 1, None, None),
@@ -349,13 +409,43 @@ def rejected(code):
         (rejected("too_large"), 1, State.FAILED, "too_large"),
         (rejected("too_large"), 2, State.FAILED, "too_large"),
         (rejected("duplicate"), 1, State.FAILED, "conflict"),
-        (rejected("duplicate"), 2, State.PRESENT, None),
+        (rejected("duplicate"), 2, State.PRESENT, "unverified_duplicate"),
     ],
 )
 def test_a_receipt_is_read_by_its_outcome_and_the_sends_before(receipt, sends, state, code):
     verdict = judge(receipt, sends=sends)
     assert verdict.state is state
     assert (verdict.problem.code if verdict.problem else None) == code
+
+
+TAKEN = [WriteReceipt(Outcome.PRESENT), rejected("duplicate")]
+
+
+@pytest.mark.parametrize("receipt", TAKEN, ids=["present", "refused"])
+@pytest.mark.parametrize(
+    ("sends", "is_changed", "is_held", "state", "code"),
+    [
+        (2, False, True, State.PRESENT, None),
+        (2, False, False, State.FAILED, "conflict"),
+        (1, True, True, State.PRESENT, None),
+        (1, True, False, State.FAILED, "conflict"),
+        (1, True, None, State.FAILED, "conflict"),
+        (2, True, None, State.FAILED, "conflict"),
+        (1, False, False, State.FAILED, "conflict"),
+        (1, False, None, State.FAILED, "conflict"),
+    ],
+)
+def test_a_taken_key_is_ours_only_with_our_content_or_an_earlier_send(
+    receipt, sends, is_changed, is_held, state, code
+):
+    verdict = judge(receipt, sends=sends, is_changed=is_changed, is_held=is_held)
+    assert verdict.state is state
+    assert (verdict.problem.code if verdict.problem else None) == code
+
+
+def test_a_target_that_replaces_has_compared_what_it_calls_present():
+    verdict = judge(WriteReceipt(Outcome.PRESENT), sends=1, is_changed=True, replaces=True)
+    assert (verdict.state, verdict.problem) == (State.PRESENT, None)
 
 
 def test_the_backends_request_id_is_kept_with_the_refusal():

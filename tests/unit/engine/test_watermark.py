@@ -1,16 +1,22 @@
 """How far a partition is safe: never past anything open, and no further back than need be."""
 
+from memxfer.engine.listing import Listed
 from memxfer.engine.watermark import PartitionWalk
-from memxfer.ledger import Change, InDoubt, PartitionRow, State
+from memxfer.ledger import Change, Doubts, InDoubt, PartitionRow, State
 from memxfer.ledger.states import FILTERED, IGNORED
+from memxfer.models import MemoryRecord, Scope
 
 
-def doubt(seq, record_id, state=State.INTENT):
-    return InDoubt(seq, 1, record_id, "k", b"", state, 1)
+def doubt(seq, record_id, state=State.INTENT, digest=b""):
+    return InDoubt(seq, 1, record_id, "k", digest, state, 1)
+
+
+def listed(record_id, content, *, user="ann"):
+    return Listed.of(MemoryRecord(id=record_id, content=content, scope=Scope(user=user)))
 
 
 def walk(*doubts):
-    return PartitionWalk(PartitionRow(1, "all"), {one.id: one for one in doubts})
+    return PartitionWalk(PartitionRow(1, "all"), Doubts(doubts))
 
 
 def page(partition, cursor, last_seq=0, *, outstanding=0, meets=()):
@@ -88,7 +94,7 @@ def test_after_a_restart_the_mark_stays_at_the_start_until_the_end():
     partition = walk()
     page(partition, "c1", 4)
     partition.advance()
-    partition.restart({"a": doubt(2, "a", State.STORED)})
+    partition.restart(Doubts([doubt(2, "a", State.STORED)]))
     page(partition, "d1", 9, meets=["a"])
     partition.advance()
     assert place(partition) == ("d1", 0, False)
@@ -124,3 +130,48 @@ def test_it_is_drained_when_nothing_is_under_way():
     assert partition.is_drained, "what a sample left out is not waited for"
     ticket.outstanding = 1
     assert not partition.is_drained
+
+
+def test_of_several_rows_of_one_id_each_is_met_by_its_own_record_in_whatever_order():
+    first, second = listed("a", "one"), listed("a", "two")
+    partition = walk(doubt(3, "a", digest=first.hash), doubt(4, "a", digest=second.hash))
+    ticket = page(partition, "c1")
+    assert ticket.meet("a", second.hash).seq == 4
+    assert ticket.meet("a", second.hash) is None
+    assert ticket.meet("a", first.hash).seq == 3
+    assert list(partition.in_doubt) == []
+
+
+def test_an_edited_record_meets_its_older_form_and_never_another_owners():
+    older = listed("a", "one")
+    partition = walk(doubt(3, "a", digest=older.hash))
+    ticket = page(partition, "c1")
+    assert ticket.meet_older_form("a", listed("a", "edited", user="bob").hash) is None
+    assert ticket.meet_older_form("a", listed("a", "edited").hash).seq == 3
+
+
+def test_a_ledger_that_knows_content_alone_is_matched_by_it():
+    record = listed("a", "one")
+    partition = walk(doubt(3, "a", digest=record.hash[:16]))
+    assert page(partition, "c1").meet("a", record.hash).seq == 3
+
+
+def test_a_page_with_a_record_that_was_put_off_is_not_passed_and_a_restart_forgets_both():
+    partition = walk(doubt(3, "a", digest=listed("a", "one").hash))
+    ticket = page(partition, "c1", 9)
+    assert partition.put_off(ticket, listed("a", "edited"))
+    assert not partition.put_off(ticket, listed("a", "another", user="bob"))
+    assert partition.advance() is None
+    assert partition.is_drained
+    partition.restart(Doubts())
+    page(partition, "d1", 9)
+    partition.advance()
+    assert place(partition) == ("d1", 0, False)
+    assert partition.take_late() == []
+
+
+def test_no_more_is_put_off_than_fits_in_its_bound():
+    partition = walk(*(doubt(n, f"r{n}", digest=listed(f"r{n}", "old").hash) for n in range(3)))
+    ticket = page(partition, "c1")
+    large = "x" * 2**20
+    assert [partition.put_off(ticket, listed(f"r{n}", large)) for n in range(3)] == [True, False, False]

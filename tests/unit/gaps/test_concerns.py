@@ -154,6 +154,16 @@ def test_records_that_would_share_a_key_block():
     assert report.blocking
 
 
+@pytest.mark.parametrize("client_key", [ClientKey.NONE, ClientKey.APPEND])
+def test_records_that_share_a_key_block_nothing_where_the_target_stores_each(client_key):
+    target = able().model_copy(update={"writing": Writing(client_key=client_key, backdates="microsecond")})
+
+    report = scan(record(1), record(2), documents=[document(key="a"), document(key="a")], target=target)
+
+    (found,) = lines(report, Concern.KEYS)
+    assert (found.records, found.blocking, found.verdict) == (2, False, Verdict.KEPT)
+
+
 def owned(*people, drops):
     records = [record(n, scope=Scope(**scope)) for n, scope in enumerate(people)]
     documents = [

@@ -75,3 +75,26 @@ def test_no_room_for_the_temporary_file_is_said_with_a_remedy(crossings, monkeyp
 
     with pytest.raises(MemxferError, match=r"disk is full.*SQLITE_TMPDIR"):
         crossings.collisions()
+
+
+@pytest.mark.parametrize("apart", [1, 6_000])
+def test_a_record_listed_twice_shares_its_key_with_nobody_and_two_of_one_id_do(crossings, apart):
+    one = record(1, user="ann")
+    crossings.add(one, document(key="k"), digest=b"a")
+    for number in range(2, apart):
+        crossings.add(record(number), document(), digest=b"x")
+    crossings.add(one, document(key="k"), digest=b"a")
+    assert (crossings.collisions().records, crossings.are_ids_shared()) == (0, False)
+
+    crossings.add(one, document(key="k"), digest=b"b")
+
+    assert (crossings.collisions().groups, crossings.collisions().records) == (1, 2)
+    assert crossings.are_ids_shared()
+
+
+def test_two_ids_under_one_key_are_told_apart_by_a_template_with_the_id(crossings):
+    crossings.add(record(1), document(key="k"), digest=b"a")
+    crossings.add(record(2), document(key="k"), digest=b"b")
+
+    assert crossings.collisions().records == 2
+    assert not crossings.are_ids_shared()

@@ -23,6 +23,10 @@ def query(path, statement):
         return file.execute(statement).fetchall()
 
 
+def ids(doubts):
+    return {one.id for one in doubts}
+
+
 async def test_what_was_committed_is_there_for_the_next_ledger_object(path, fill, now):
     first = Ledger(path)
     row = await fill(first, 4, at=now)
@@ -42,8 +46,8 @@ async def test_what_was_committed_is_there_for_the_next_ledger_object(path, fill
         assert second.counts()[State.INTENT] == 2
         assert second.reserve() == 5
         assert second.add_partition(Change(), "other").id == row.id + 1
-        assert set(second.after_watermarks()[row.id]) == {"r2", "r3"}
-        assert set(second.all_of(row.id)) == {"r0", "r1", "r2", "r3"}
+        assert ids(second.after_watermarks()[row.id]) == {"r2", "r3"}
+        assert ids(second.all_of(row.id)) == {"r0", "r1", "r2", "r3"}
     finally:
         second.close()
 
@@ -83,7 +87,7 @@ async def test_a_change_after_the_close_fails_instead_of_waiting_for_ever(path, 
 
 async def test_an_intent_taken_back_leaves_no_row_and_no_count(ledger, fill, now, path):
     row = await fill(ledger, 2, at=now)
-    [doubt] = ledger.after_watermarks()[row.id].keys() - {"r0"}
+    [doubt] = ids(ledger.after_watermarks()[row.id]) - {"r0"}
     change = Change()
     ledger.note(change, 2, Problem("nul_replaced", "sent with changes"), at=now)
     await ledger.commit(change)
@@ -98,7 +102,7 @@ async def test_an_intent_taken_back_leaves_no_row_and_no_count(ledger, fill, now
 
 async def test_sends_are_counted_per_form_of_the_document(ledger, fill, now, path):
     row = await fill(ledger, 2, at=now)
-    doubt = ledger.after_watermarks()[row.id]["r1"]
+    [doubt] = [one for one in ledger.after_watermarks()[row.id] if one.id == "r1"]
     change = Change()
     assert ledger.intend_again(change, doubt, doubt.key, doubt.hash) == 2
     assert ledger.send_again(change, doubt.seq, 2) == 3
@@ -117,7 +121,7 @@ async def test_a_document_in_another_form_begins_anew_and_can_be_put_back(
     ledger, fill, now, path, key, digest
 ):
     row = await fill(ledger, 2, at=now)
-    doubt = ledger.after_watermarks()[row.id]["r1"]
+    [doubt] = [one for one in ledger.after_watermarks()[row.id] if one.id == "r1"]
     change = Change()
     assert ledger.intend_again(change, doubt, key, digest) == 1
     await ledger.commit(change)
@@ -125,7 +129,7 @@ async def test_a_document_in_another_form_begins_anew_and_can_be_put_back(
     change = Change()
     ledger.restore(change, doubt)
     await ledger.commit(change)
-    assert ledger.after_watermarks()[row.id]["r1"] == doubt
+    assert doubt in list(ledger.after_watermarks()[row.id])
     assert ledger.counts()[RESENT] == 0
 
 
@@ -173,20 +177,28 @@ async def test_only_different_records_that_arrived_under_one_key_are_twins(ledge
     change = Change()
     row = ledger.add_partition(change, "all")
 
-    def put(record_id, key, state):
+    def put(record_id, key, state, digest=b"h", request=None):
         seq = ledger.reserve()
-        ledger.intend(change, seq, partition=row.id, record_id=record_id, key=key, digest=b"")
-        ledger.settle(change, seq, State.INTENT, state, at=now)
+        ledger.intend(change, seq, partition=row.id, record_id=record_id, key=key, digest=digest)
+        ledger.settle(change, seq, State.INTENT, state, at=now, request=request, target_ids=[f"t{seq}"])
         return seq
 
-    a, b = put("a", "k", State.STORED), put("b", "k", State.PRESENT)
+    a, b = put("a", "k", State.STORED, request=2), put("b", "k", State.PRESENT, request=1)
     put("c", "k", State.FAILED)
     put("d", "same", State.STORED)
     put("d", "same", State.PRESENT)
     put("e", "lone", State.STORED)
     put("f", "lone", State.UNCERTAIN)
+    g, h = put("g", "two", State.STORED, b"1"), put("g", "two", State.STORED, b"2")
     await ledger.commit(change)
-    assert ledger.twins() == [[(a, State.STORED), (b, State.PRESENT)]]
+    found = [[(one.seq, one.state, one.target_ids) for one in twins] for twins in ledger.twins()]
+    assert found == [
+        [(b, State.PRESENT, (f"t{b}",)), (a, State.STORED, (f"t{a}",))],
+        [(g, State.STORED, (f"t{g}",)), (h, State.STORED, (f"t{h}",))],
+    ]
+    named = ledger.namesakes(["lone", "nobody"])
+    assert [one.state for one in named["lone"]] == [State.STORED, State.UNCERTAIN]
+    assert named["nobody"] == []
 
 
 async def test_runs_and_plans_form_a_chain(ledger, now, path):
@@ -466,7 +478,7 @@ async def test_a_writer_killed_in_mid_commit_keeps_what_it_acknowledged(path, py
         told += process.stdout.read().split("\n")[:-1]
     ledger = Ledger(path)
     try:
-        there = set(ledger.all_of(1))
+        there = ids(ledger.all_of(1))
         assert set(told) <= there
         assert ledger.counts()[State.INTENT] == len(there)
         assert len(there) - len(set(told)) <= 4 * 2

@@ -326,7 +326,8 @@ async def test_a_job_is_not_resumed_for_another_move(ends, state):
     await migration.migrate(ends.read(), ends.write(), state_dir=state, job="move")
 
     with pytest.raises(FingerprintMismatchError, match="target: was"):
-        await migration.resume("move", state_dir=state, source=ends.read(), target=ends.read())
+        target = f"memory:{ends.target.name}-other"
+        await migration.resume("move", state_dir=state, source=ends.read(), target=target)
     with pytest.raises(FingerprintMismatchError, match="document_id: was"):
         await migration.resume(
             "move", state_dir=state, source=ends.read(), target=ends.write(document_id="{id}")

@@ -29,10 +29,12 @@ class Place:
     Attributes:
         namespace: Its name in document keys, the same on every machine.
         summary: The same for people.
+        where: The same by whatever way one gets there.
     """
 
     namespace: str
     summary: str
+    where: str
 
 
 @dataclass(frozen=True, slots=True)

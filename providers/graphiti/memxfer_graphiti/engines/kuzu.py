@@ -23,6 +23,7 @@ from memxfer.spi import (
     Role,
     UnavailableError,
 )
+from memxfer.spi.places import path_place
 from memxfer_graphiti.config import NAME, GraphitiConfig
 from memxfer_graphiti.engines.base import MADE, Changes, Engine, Listing, Place, nodes_of
 from memxfer_graphiti.engines.kuzu_file import KuzuFile
@@ -115,7 +116,7 @@ class KuzuEngine(Engine):
         self._file: KuzuFile | None = file
         self._pool_mb = pool_mb
         self._is_made = False
-        self.place = Place(file.path.name, f"Kuzu {file.path}")
+        self.place = Place(file.path.name, f"Kuzu {file.path}", path_place(file.path))
 
     @classmethod
     async def open(cls, config: GraphitiConfig, role: Role) -> KuzuEngine:

@@ -20,6 +20,7 @@ from memxfer.spi import (
     UnavailableError,
     format_time,
 )
+from memxfer.spi.places import address_place
 from memxfer_graphiti.config import NAME, GraphitiConfig
 from memxfer_graphiti.engines.base import MADE, Changes, Engine, Listing, Place, nodes_of
 from memxfer_graphiti.engines.sessions import FalkorSession, Neo4jSession
@@ -278,4 +279,5 @@ def _place(config: GraphitiConfig, database: str) -> Place:
     if not parts.hostname:
         raise ConfigError("uri: names no host; write bolt://HOST:7687 or redis://HOST:6379")
     host = f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname
-    return Place(f"{host}/{database}", f"{config.engine} {host}/{database}")
+    name = f"{host}/{database}"
+    return Place(name, f"{config.engine} {name}", f"{config.engine} {address_place(name)}")

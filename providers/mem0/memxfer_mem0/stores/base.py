@@ -40,10 +40,12 @@ class Place:
     Attributes:
         namespace: Its name in document keys, the same on every machine.
         summary: The same for people.
+        path: The folder or file it is in, on this machine.
     """
 
     namespace: str
     summary: str
+    path: str | None = None
 
 
 class VectorStore(ABC):

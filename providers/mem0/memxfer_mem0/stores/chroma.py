@@ -178,7 +178,7 @@ def _place(settings: ChromaSettings) -> Place:
     if settings.is_server:
         address = f"{settings.host}:{settings.port}"
         return Place(f"{address}/{name}", f"Chroma server {address}, collection {name!r}")
-    return Place(name, f"Chroma, collection {name!r} in {settings.path}")
+    return Place(name, f"Chroma, collection {name!r} in {settings.path}", settings.path)
 
 
 def flatten(payload: Mapping[str, Any]) -> dict[str, Any]:

@@ -42,7 +42,9 @@ class FaissStore(VectorStore):
         self._docs, self._order = self._load(folder, create=create)
         self.dims = settings.embedding_model_dims
         self.place = Place(
-            settings.collection_name, f"FAISS, collection {settings.collection_name!r} in {folder}"
+            settings.collection_name,
+            f"FAISS, collection {settings.collection_name!r} in {folder}",
+            str(folder),
         )
         if create:
             self.warnings = ("FAISS has no lock: stop the app, or it will overwrite what is written",)

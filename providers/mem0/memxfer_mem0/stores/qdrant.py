@@ -154,7 +154,8 @@ class EmbeddedQdrantStore(QdrantStore):
             close_folder(self._path)
             raise
         self._is_open = True
-        self.place = Place(self._name, f"embedded Qdrant, collection {self._name!r} in {self._path}")
+        summary = f"embedded Qdrant, collection {self._name!r} in {self._path}"
+        self.place = Place(self._name, summary, str(self._path))
         if self.count() > _LARGE:
             self.warnings = (f"Qdrant advises a server above {_LARGE:,} points; reading will take memory",)
 

@@ -4,6 +4,7 @@ from memxfer.ledger.committer import Change, ResidueLine, ResidueStore
 from memxfer.ledger.containers import ContainerRow, Containers, ContainerStore, ScratchStore
 from memxfer.ledger.folder import JobFolder, StateFolder
 from memxfer.ledger.ledger import Accepted, InDoubt, Ledger, PartitionRow, Problem
+from memxfer.ledger.opening import FirstPlan, create_ledger
 from memxfer.ledger.states import State
 from memxfer.ledger.waiting import Part, Waiting
 
@@ -13,6 +14,7 @@ __all__ = [
     "ContainerRow",
     "ContainerStore",
     "Containers",
+    "FirstPlan",
     "InDoubt",
     "JobFolder",
     "Ledger",
@@ -25,4 +27,5 @@ __all__ = [
     "State",
     "StateFolder",
     "Waiting",
+    "create_ledger",
 ]

@@ -3,7 +3,16 @@
 from memxfer.migration.assess import diff
 from memxfer.migration.endpoints import check, evidence_of
 from memxfer.migration.evidence import Claim, ClaimVerdict, ConnectionEvidence
-from memxfer.migration.jobs import export_job, failures, import_job, list_jobs, remove_job, status
+from memxfer.migration.jobs import (
+    Originals,
+    export_job,
+    failures,
+    import_job,
+    list_jobs,
+    originals,
+    remove_job,
+    status,
+)
 from memxfer.migration.news import note_failure, note_warning
 from memxfer.migration.observer import Observer, Progress, SilentObserver
 from memxfer.migration.options import Endpoint, Options, StopSignal
@@ -26,6 +35,7 @@ __all__ = [
     "Leftover",
     "Observer",
     "Options",
+    "Originals",
     "ProbeReport",
     "ProbeSize",
     "ProbeStatus",
@@ -44,6 +54,7 @@ __all__ = [
     "migrate",
     "note_failure",
     "note_warning",
+    "originals",
     "plan",
     "probe",
     "probe_size",

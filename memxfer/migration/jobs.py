@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from memxfer.archive import is_archive_file, snapshot
@@ -10,13 +11,23 @@ from memxfer.engine.settling import NO_MEMORIES
 from memxfer.errors import DecisionRequiredError, LedgerError
 from memxfer.ledger import JobFolder, StateFolder, inspect
 from memxfer.ledger.states import DOCUMENTS, RESENT, RESIDUE
+from memxfer.migration.kept import kept_plan
 from memxfer.migration.news import warnings_of
 from memxfer.migration.outcome import counts_of, observed_losses
 from memxfer.migration.results import Failure, JobResult, JobStatus, JobSummary
 from memxfer.migration.run import DEFAULT_STATE_DIR
 from memxfer.plan import JobPlan
 
-__all__ = ["export_job", "failures", "import_job", "list_jobs", "remove_job", "status"]
+__all__ = [
+    "Originals",
+    "export_job",
+    "failures",
+    "import_job",
+    "list_jobs",
+    "originals",
+    "remove_job",
+    "status",
+]
 
 
 def status(job: str, *, state_dir: str | Path = DEFAULT_STATE_DIR) -> JobResult:
@@ -26,7 +37,8 @@ def status(job: str, *, state_dir: str | Path = DEFAULT_STATE_DIR) -> JobResult:
         JobNotFoundError, LedgerError: There is no such job, or its files are damaged.
     """
     folder = StateFolder(state_dir).open(job)
-    plan = _plan(folder)
+    kept = kept_plan(folder)
+    plan = kept.plan
     counters = inspect.counts(folder.ledger_path)
     runs = inspect.runs(folder.ledger_path)
     silent = inspect.problem_count(folder.ledger_path, NO_MEMORIES)
@@ -42,7 +54,12 @@ def status(job: str, *, state_dir: str | Path = DEFAULT_STATE_DIR) -> JobResult:
         seconds=round(runs.seconds, 3),
         records_per_second=round(runs.records / runs.seconds, 1) if runs.seconds else 0.0,
         cause=runs.cause,
-        message=". ".join(f"The target warns: {text}" for text in warnings_of(folder)),
+        message=". ".join(
+            (
+                *((f"{kept.trouble}; `memxfer resume {job}` writes it anew",) if kept.trouble else ()),
+                *(f"The target warns: {text}" for text in warnings_of(folder)),
+            )
+        ),
     )
 
 
@@ -91,7 +108,7 @@ def import_job(file: str | Path, *, state_dir: str | Path = DEFAULT_STATE_DIR) -
 
 
 def remove_job(job: str, *, state_dir: str | Path = DEFAULT_STATE_DIR, with_residue: bool = False) -> None:
-    """Forget a job: its ledger is deleted, source and target are not touched.
+    """Forget a job, whatever state it is in: its ledger is deleted, source and target are not touched.
 
     Args:
         job: The job's id.
@@ -101,24 +118,51 @@ def remove_job(job: str, *, state_dir: str | Path = DEFAULT_STATE_DIR, with_resi
     Raises:
         JobNotFoundError, JobLockedError: There is no such job, or it is running.
         DecisionRequiredError: It has a residue, and `with_residue` does not say that it may go.
+        LedgerError: Its folder cannot be written.
     """
     folders = StateFolder(state_dir)
-    folder = folders.open(job)
-    if folder.residue_path.exists() and not with_residue:
+    kept = originals(job, state_dir=state_dir)
+    if kept is not None and not with_residue:
+        remedies = [
+            f"keep them: memxfer migrate archive:{kept.path} archive:./{job}-originals",
+            f"keep all of the job: memxfer jobs export {job} {job}.tar.gz",
+            f"let them go: memxfer jobs rm {job} --yes",
+        ]
+        if kept.records is None:  # a job without a readable ledger cannot be exported
+            del remedies[1]
         raise DecisionRequiredError(
-            f"job {job} has originals in {folder.residue_path}, perhaps the only copy of what its target "
-            "does not hold",
-            remedies=(
-                f"keep them: memxfer migrate archive:{folder.residue_path} archive:./{job}-originals",
-                f"keep all of the job: memxfer jobs export {job} {job}.tar.gz",
-                f"let them go: memxfer jobs rm {job} --yes",
-            ),
+            f"job {job} has originals in {kept.path}, perhaps the only copy of what its target does not hold",
+            remedies=tuple(remedies),
         )
     folders.remove(job)
 
 
-def _plan(folder: JobFolder) -> JobPlan:
-    return JobPlan.read(folder.plan_path.read_bytes(), folder.job)
+@dataclass(frozen=True, slots=True)
+class Originals:
+    """The originals that a job keeps beside its ledger.
+
+    Attributes:
+        path: Their folder, an archive.
+        records: How many, by the ledger; `None` where that cannot be read.
+    """
+
+    path: Path
+    records: int | None
+
+
+def originals(job: str, *, state_dir: str | Path = DEFAULT_STATE_DIR) -> Originals | None:
+    """Return where a job keeps originals, whatever state it is in; `None` where it keeps none.
+
+    Raises:
+        JobNotFoundError: There is no such job.
+    """
+    folder = StateFolder(state_dir).find(job)
+    if not folder.residue_path.exists():
+        return None
+    try:
+        return Originals(folder.residue_path, inspect.counts(folder.ledger_path)[RESIDUE])
+    except LedgerError:
+        return Originals(folder.residue_path, None)
 
 
 def _status(folder: JobFolder, last: str | None) -> JobStatus:
@@ -128,16 +172,12 @@ def _status(folder: JobFolder, last: str | None) -> JobStatus:
 
 
 def _summary(folder: JobFolder) -> JobSummary:
-    """Describe a job; one that is damaged, or died before it began, must not hide the others."""
+    """Describe a job; one that is damaged, or was stopped before it began, must not hide the others."""
     try:
-        plan = _plan(folder)
-    except LedgerError:
-        return _unknown(folder)
-    try:
+        plan = kept_plan(folder).plan
         now = status(folder.job, state_dir=folder.path.parent.parent)
-    except LedgerError:
-        is_damaged = folder.ledger_path.exists()
-        now = JobResult(job=folder.job, status=JobStatus.FAILED if is_damaged else _status(folder, None))
+    except (LedgerError, OSError):
+        return _damaged(folder)
     return JobSummary(
         job=folder.job,
         source=plan.source.connection,
@@ -150,14 +190,21 @@ def _summary(folder: JobFolder) -> JobSummary:
     )
 
 
-def _unknown(folder: JobFolder) -> JobSummary:
+def _damaged(folder: JobFolder) -> JobSummary:
+    """Describe a job without a ledger by what `plan.json` says, where that can be read."""
+    is_running = folder.is_running()
+    rest = JobStatus.FAILED if folder.exists() else JobStatus.INTERRUPTED
+    try:
+        plan = JobPlan.read(folder.plan_path.read_bytes(), folder.job)
+    except (LedgerError, OSError):
+        plan = None
     return JobSummary(
         job=folder.job,
-        source="?",
-        target="?",
-        status=JobStatus.FAILED,
+        source=plan.source.connection if plan else "?",
+        target=plan.target.connection if plan else "?",
+        status=JobStatus.RUNNING if is_running else rest,
         listed=0,
         stored=0,
-        created_at="",
-        running=False,
+        created_at=plan.created_at if plan else "",
+        running=is_running,
     )

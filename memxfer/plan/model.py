@@ -14,9 +14,13 @@ from memxfer.ids import fingerprint
 from memxfer.plan.forecast import Forecast
 from memxfer.spi import StoreIdentity
 
-__all__ = ["JobPlan", "PlanEnd"]
+__all__ = ["JobPlan", "PlanEnd", "PlanVersionError"]
 
 PLAN_FORMAT: Literal[1] = 1
+
+
+class PlanVersionError(LedgerError):
+    """The plan of a job was written by another version of memxfer."""
 
 
 class _Model(BaseModel):
@@ -111,16 +115,19 @@ class JobPlan(_Model):
         """Read a plan file.
 
         Raises:
-            LedgerError: It is damaged, or of another version.
+            PlanVersionError: It is of another version.
+            LedgerError: It is damaged.
         """
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
             if any(detail["loc"] == ("format",) for detail in error.errors(include_input=False)):
-                raise LedgerError(
+                raise PlanVersionError(
                     f"the plan of job {job} was written by another version of memxfer; go on with that one"
                 ) from error
-            raise LedgerError(f"the plan of job {job} cannot be read; was plan.json edited?") from error
+            raise LedgerError(
+                f"the plan of job {job} cannot be read: plan.json is damaged or was edited"
+            ) from error
 
     # -- files of their own -------------------------------------------------------------------
 

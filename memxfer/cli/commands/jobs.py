@@ -96,15 +96,16 @@ def remove(
     from memxfer import migration
     from memxfer.report.text import plain
 
-    now = migration.status(job, state_dir=session.state_dir)  # one that is not there is said before asking
+    kept = migration.originals(job, state_dir=session.state_dir)  # a job that is not there is said here
     question = (
         f"Remove {plain(job)}? Without its ledger nobody can list, verify or resume what it moved;"
         " `memxfer jobs export` keeps a copy."
     )
-    if now.residue:
-        place = plain(now.residue_path)
+    if kept is not None and kept.records != 0:
+        place = plain(str(kept.path))
+        records = "records" if kept.records is None else f"{kept.records:,} records"
         question = (
-            f"{place} holds the originals of {now.residue:,} records, and there may be no other copy of what"
+            f"{place} holds the originals of {records}, and there may be no other copy of what"
             f" the target does not hold; `memxfer migrate archive:{place} archive:./originals` keeps them."
             f" {question}"
         )

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from memxfer.config import Config
+from memxfer.config import Config, state_dir_of
 from memxfer.engine.control import RunControl, StopCause
 from memxfer.engine.engine import Engine
 from memxfer.engine.residue import Residue
@@ -26,7 +26,7 @@ from memxfer.migration.endpoints import OpenEnd, open_pair
 from memxfer.migration.kept import kept_plan
 from memxfer.migration.meter import Meter
 from memxfer.migration.observer import Observer, Progress, SilentObserver
-from memxfer.migration.options import DEFAULT_STATE_DIR, Endpoint, Options, StopSignal
+from memxfer.migration.options import Endpoint, Options, StopSignal
 from memxfer.migration.outcome import outcome
 from memxfer.migration.planning import check_agreed, check_holds, check_room, draw
 from memxfer.migration.residue import chosen_originals, finish_residue, residue_of
@@ -34,7 +34,7 @@ from memxfer.migration.results import JobResult, JobStatus
 from memxfer.plan import JobPlan, PlanEnd
 from memxfer.spi import Selection, SystemClock
 
-__all__ = ["DEFAULT_STATE_DIR", "migrate", "resume"]
+__all__ = ["migrate", "resume"]
 
 _log = logging.getLogger("memxfer")
 
@@ -45,7 +45,7 @@ async def migrate(
     *,
     plan: JobPlan | None = None,
     config: Config | None = None,
-    state_dir: str | Path = DEFAULT_STATE_DIR,
+    state_dir: str | Path | None = None,
     job: str | None = None,
     options: Options | None = None,
     observer: Observer | None = None,
@@ -61,7 +61,7 @@ async def migrate(
         target: Where they go; default: the plan's connection.
         plan: What `plan` returned, to be carried out as it is; more losses may be accepted.
         config: Where connections are named; default: the file of `load_config()`.
-        state_dir: Folder of the jobs.
+        state_dir: Folder of the jobs; default: see `memxfer.config.state_dir_of`.
         job: Name of the new job; default: made from the connections and the time.
         options: Tuning and consent; what a plan says of selection, sample and residue goes first.
         observer: Takes progress and notices.
@@ -81,6 +81,7 @@ async def migrate(
     observer = observer or SilentObserver()
     source, target = source or _end_of(plan, "source"), target or _end_of(plan, "target")
     _check_words(options)
+    state_dir = state_dir_of(state_dir, config=config)
     with ExitStack() as held:
         # Taken before the source is read: who comes second is told at once.
         name, folder = _claimed(StateFolder(state_dir), job, (source, target), options, held)
@@ -166,7 +167,7 @@ async def resume(
     job: str,
     *,
     config: Config | None = None,
-    state_dir: str | Path = DEFAULT_STATE_DIR,
+    state_dir: str | Path | None = None,
     source: Endpoint | None = None,
     target: Endpoint | None = None,
     everything: bool = False,
@@ -179,7 +180,7 @@ async def resume(
     Args:
         job: The job's id.
         config: Where connections are named; default: the file of `load_config()`.
-        state_dir: Folder of the jobs.
+        state_dir: Folder of the jobs; default: see `memxfer.config.state_dir_of`.
         source: Another way to reach the same source; default: the connection the job was begun with.
         target: Another way to reach the same target.
         everything: A job that was begun with a sample moves the rest too, under the same ledger.
@@ -193,6 +194,7 @@ async def resume(
         ConfigError, ProviderError: An end cannot be opened.
     """
     observer = observer or SilentObserver()
+    state_dir = state_dir_of(state_dir, config=config)
     folder = StateFolder(state_dir).open(job)
     with folder.lock():
         folder.check_room()

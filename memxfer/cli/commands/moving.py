@@ -228,6 +228,7 @@ def _show_rehearsal(session: Session, result: JobResult) -> int:
 
 def show_result(session: Session, result: JobResult) -> int:
     """Print how a job stands; return the exit code for it."""
+    result = result.model_copy(update={"message": session.complete(result.message)})
     if session.as_json:
         from memxfer.report.machine import write_json
 

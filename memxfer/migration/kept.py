@@ -42,7 +42,7 @@ def kept_plan(folder: JobFolder) -> KeptPlan:
         raise
     except LedgerError as error:
         return KeptPlan(noted, str(error))
-    if (plan.job, plan.fingerprint()) != (noted.job, noted.fingerprint()):
+    if (plan.job, plan.anywhere().fingerprint()) != (noted.job, noted.anywhere().fingerprint()):
         raise FingerprintMismatchError(
             f"the ledger {folder.ledger_path} belongs to another job than plan.json beside it: it is of job "
             f"{noted.job} ({_ends(noted)}), the plan of job {plan.job} ({_ends(plan)}); put back the file "

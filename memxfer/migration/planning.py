@@ -131,7 +131,7 @@ def check_holds(agreed: JobPlan, now: JobPlan) -> None:
         FingerprintMismatchError: Another store, selection or key template.
         DecisionRequiredError: The target's connection decides otherwise than when the plan was made.
     """
-    agreed.check_same(now)
+    agreed.anywhere().check_same(now)
     names = sorted(agreed.decisions.keys() | now.decisions.keys())
     changed = [name for name in names if agreed.decisions.get(name) != now.decisions.get(name)]
     if changed:

@@ -97,8 +97,9 @@ async def migrate(
                 found = await assess(read, write, options=options, observer=observer, stop=stop)
                 plan = draw(read, write, options=options, found=found)
             else:
-                check_holds(plan, draw(read, write, options=options))
-                plan = plan.with_consent(options.accept_loss)
+                now = draw(read, write, options=options)
+                check_holds(plan, now)
+                plan = plan.placed_as(now).with_consent(options.accept_loss)
             check_agreed(plan)
             check_room(plan, state_dir)
             plan = plan.model_copy(update={"job": name})
@@ -171,6 +172,7 @@ async def resume(
     source: Endpoint | None = None,
     target: Endpoint | None = None,
     everything: bool = False,
+    moved: bool = False,
     options: Options | None = None,
     observer: Observer | None = None,
     stop: StopSignal | None = None,
@@ -184,6 +186,7 @@ async def resume(
         source: Another way to reach the same source; default: the connection the job was begun with.
         target: Another way to reach the same target.
         everything: A job that was begun with a sample moves the rest too, under the same ledger.
+        moved: The stores of this job were moved to where the connections lead now: go on with them there.
         options: Tuning. What is moved was agreed when the job began and stays.
         observer: Takes progress and notices.
         stop: Asks the run to stop and keep its place.
@@ -213,7 +216,11 @@ async def resume(
             observer=observer,
             wait_ready=options.wait_ready,
         ) as (read, write):
-            plan.check_same(draw(read, write, options=options, job=job))
+            now = draw(read, write, options=options, job=job)
+            (plan.anywhere() if moved else plan).check_same(now)
+            if (plan.source.place, plan.target.place) != (now.source.place, now.target.place):
+                plan = plan.placed_as(now)
+                folder.write_plan(plan.model_dump_json(indent=2))
             return await _run(folder, plan, read, write, options=options, observer=observer, stop=stop)
 
 

@@ -67,6 +67,7 @@ class Mem0OssProvider(MemoryProvider[Mem0OssConfig]):
     _client: Mem0Client | None = None
     _opened: Role | None = None
     _namespace: str | None = None
+    _place: str = ""
 
     @classmethod
     def from_location(cls, location: str) -> dict[str, Any]:
@@ -92,7 +93,7 @@ class Mem0OssProvider(MemoryProvider[Mem0OssConfig]):
         """
         if self._namespace is None:
             raise self._not_open()
-        return StoreIdentity(self.name, self._namespace)
+        return StoreIdentity(self.name, self._namespace, self._place)
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -114,6 +115,7 @@ class Mem0OssProvider(MemoryProvider[Mem0OssConfig]):
             raise
         self._application, self._worker, self._client, self._opened = application, worker, client, role
         self._namespace = self.config.namespace or client.vectors.place.namespace
+        self._place = client.vectors.place.local
 
     def _build(self, application: Application, role: Role) -> Mem0Client:
         return Mem0Client(

@@ -58,4 +58,4 @@ def test_a_plan_names_connections_and_stores_and_has_no_place_for_more():
         "report",
         "forecast",
     }
-    assert set(PlanEnd.model_fields) == {"connection", "provider", "namespace"}
+    assert set(PlanEnd.model_fields) == {"connection", "provider", "namespace", "place"}

@@ -29,10 +29,12 @@ class Place:
     Attributes:
         namespace: Its name in document keys, the same on every machine.
         summary: The same for people.
+        local: The real path of a file on this machine, which tells it from others of its name.
     """
 
     namespace: str
     summary: str
+    local: str = ""
 
 
 @dataclass(frozen=True, slots=True)

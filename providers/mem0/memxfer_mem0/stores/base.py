@@ -7,11 +7,21 @@ from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from memxfer.spi import CursorExpiredError, ProviderError, UnsupportedOperationError
 
-__all__ = ["PROVIDER", "Place", "Row", "VectorStore", "make_cursor", "parse_cursor", "slice_ids"]
+__all__ = [
+    "PROVIDER",
+    "Place",
+    "Row",
+    "VectorStore",
+    "local_place",
+    "make_cursor",
+    "parse_cursor",
+    "slice_ids",
+]
 
 PROVIDER = "mem0-oss"
 KEY = "memxfer_key"
@@ -40,10 +50,20 @@ class Place:
     Attributes:
         namespace: Its name in document keys, the same on every machine.
         summary: The same for people.
+        local: What tells a store on this machine from another of the same name; see `local_place`.
     """
 
     namespace: str
     summary: str
+    local: str = ""
+
+
+def local_place(path: Path, collection: str) -> str:
+    """Return where a collection on this machine is, however its folder is written in the app's config.
+
+    These stores have no id of their own (Qdrant, FAISS), or one that a copy shares (Chroma).
+    """
+    return f"{path.resolve()}#{collection}"
 
 
 class VectorStore(ABC):

@@ -23,7 +23,7 @@ from memxfer.spi import (
 )
 from memxfer_mem0.application import ChromaSettings
 from memxfer_mem0.sdk import import_sdk
-from memxfer_mem0.stores.base import KEY, PROVIDER, Place, Row, VectorStore, slice_ids
+from memxfer_mem0.stores.base import KEY, PROVIDER, Place, Row, VectorStore, local_place, slice_ids
 
 __all__ = ["ChromaStore", "is_flat"]
 
@@ -178,7 +178,9 @@ def _place(settings: ChromaSettings) -> Place:
     if settings.is_server:
         address = f"{settings.host}:{settings.port}"
         return Place(f"{address}/{name}", f"Chroma server {address}, collection {name!r}")
-    return Place(name, f"Chroma, collection {name!r} in {settings.path}")
+    return Place(
+        name, f"Chroma, collection {name!r} in {settings.path}", local_place(Path(settings.path or ""), name)
+    )
 
 
 def flatten(payload: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from memxfer.spi import AmbiguousError, BatchRefusedError, ConfigError, ProviderError
 from memxfer_mem0.application import FaissSettings
 from memxfer_mem0.sdk import import_sdk
-from memxfer_mem0.stores.base import KEY, PROVIDER, Place, Row, VectorStore, slice_ids
+from memxfer_mem0.stores.base import KEY, PROVIDER, Place, Row, VectorStore, local_place, slice_ids
 
 __all__ = ["FaissStore"]
 
@@ -42,7 +42,9 @@ class FaissStore(VectorStore):
         self._docs, self._order = self._load(folder, create=create)
         self.dims = settings.embedding_model_dims
         self.place = Place(
-            settings.collection_name, f"FAISS, collection {settings.collection_name!r} in {folder}"
+            settings.collection_name,
+            f"FAISS, collection {settings.collection_name!r} in {folder}",
+            local_place(folder, settings.collection_name),
         )
         if create:
             self.warnings = ("FAISS has no lock: stop the app, or it will overwrite what is written",)

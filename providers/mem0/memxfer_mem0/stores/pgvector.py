@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from memxfer.spi import (
@@ -63,7 +64,18 @@ class PgvectorStore(VectorStore):
         name = f"{info.dbname}/{self._settings.collection_name}"
         # A socket's folder says nothing about which database this is, and differs between machines.
         host = "" if info.host.startswith("/") else f"{info.host}:{info.port}/"
-        return Place(f"{host}{name}", f"Postgres {host}{name} (pgvector)")
+        return Place(
+            f"{host}{name}", f"Postgres {host}{name} (pgvector)", "" if host else self._cluster(name)
+        )
+
+    def _cluster(self, name: str) -> str:
+        """Return which cluster is behind a socket: by its own id where that may be read, else by its path."""
+        try:
+            cluster = self._one("SELECT system_identifier FROM pg_control_system()", [])
+        except self._psycopg.Error:
+            cluster = None
+        info = self._connection.info
+        return f"{cluster or Path(info.host).resolve() / str(info.port)}#{name}"
 
     def _open(self, *, create: bool) -> None:
         name = self._settings.collection_name

@@ -26,7 +26,16 @@ from memxfer.spi import (
 )
 from memxfer_mem0.application import QdrantSettings
 from memxfer_mem0.sdk import import_mem0, import_sdk
-from memxfer_mem0.stores.base import KEY, PROVIDER, Place, Row, VectorStore, make_cursor, parse_cursor
+from memxfer_mem0.stores.base import (
+    KEY,
+    PROVIDER,
+    Place,
+    Row,
+    VectorStore,
+    local_place,
+    make_cursor,
+    parse_cursor,
+)
 from memxfer_mem0.stores.folders import check_folder, close_folder, open_folder
 
 __all__ = ["QdrantStore", "open_qdrant"]
@@ -154,7 +163,11 @@ class EmbeddedQdrantStore(QdrantStore):
             close_folder(self._path)
             raise
         self._is_open = True
-        self.place = Place(self._name, f"embedded Qdrant, collection {self._name!r} in {self._path}")
+        self.place = Place(
+            self._name,
+            f"embedded Qdrant, collection {self._name!r} in {self._path}",
+            local_place(self._path, self._name),
+        )
         if self.count() > _LARGE:
             self.warnings = (f"Qdrant advises a server above {_LARGE:,} points; reading will take memory",)
 

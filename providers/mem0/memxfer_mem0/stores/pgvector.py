@@ -62,20 +62,10 @@ class PgvectorStore(VectorStore):
     def _place(self) -> Place:
         info = self._connection.info
         name = f"{info.dbname}/{self._settings.collection_name}"
-        # A socket's folder says nothing about which database this is, and differs between machines.
+        # A socket's folder differs between machines, and so is no part of a key; it is a place on this one.
         host = "" if info.host.startswith("/") else f"{info.host}:{info.port}/"
-        return Place(
-            f"{host}{name}", f"Postgres {host}{name} (pgvector)", "" if host else self._cluster(name)
-        )
-
-    def _cluster(self, name: str) -> str:
-        """Return which cluster is behind a socket: by its own id where that may be read, else by its path."""
-        try:
-            cluster = self._one("SELECT system_identifier FROM pg_control_system()", [])
-        except self._psycopg.Error:
-            cluster = None
-        info = self._connection.info
-        return f"{cluster or Path(info.host).resolve() / str(info.port)}#{name}"
+        socket = "" if host else f"{Path(info.host).resolve()}:{info.port}#{name}"
+        return Place(f"{host}{name}", f"Postgres {host}{name} (pgvector)", socket)
 
     def _open(self, *, create: bool) -> None:
         name = self._settings.collection_name

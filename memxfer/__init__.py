@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         failures,
         list_jobs,
         migrate,
+        plan,
         probe,
         resume,
         status,
@@ -80,6 +81,7 @@ __all__ = [
     "list_jobs",
     "load_config",
     "migrate",
+    "plan",
     "probe",
     "register",
     "resume",
@@ -88,6 +90,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "plan":
+        return importlib.import_module(
+            "memxfer.plan"
+        )  # a package of that name, which is the verb when called
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'memxfer' has no attribute {name!r}")

@@ -15,11 +15,29 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from memxfer import registry, secrets
 from memxfer.errors import ConfigError, SecretError, UnknownConnectionError
 from memxfer.spi import Clock, MemoryProvider
+from memxfer.spi.settings import FOLDER
 
-__all__ = ["DEFAULT_PATH", "Config", "Connection", "load_config", "template"]
+__all__ = [
+    "DEFAULT_PATH",
+    "STATE_FOLDER",
+    "Config",
+    "Connection",
+    "load_config",
+    "read_text",
+    "state_dir_of",
+    "template",
+]
 
 DEFAULT_PATH = "memxfer.toml"
+STATE_FOLDER = ".memxfer"
+"""Folder of the jobs, and of what was learned about connections, beside the configuration file."""
+_CONFIG = "MEMXFER_CONFIG"
+_STATE_DIR = "MEMXFER_STATE_DIR"
+_LARGEST = 16 * 2**20
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _TOP = frozenset({"connections"})
+_PATHS = frozenset({"path", "config_file"})
+"""Fields that are paths whatever their type is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +49,14 @@ class Connection:
         provider: The provider's name.
         settings: The block as written; secrets still as references.
         origin: The file it stands in, for messages.
+        folder: Where its relative paths count from; `None`: the working folder.
     """
 
     name: str
     provider: str
     settings: Mapping[str, Any]
     origin: str
+    folder: Path | None = None
 
     def open(
         self, *, clock: Clock | None = None, kind: type[MemoryProvider[Any]] | None = None
@@ -52,9 +72,10 @@ class Connection:
             SecretError: A reference does not resolve.
         """
         kind = kind or registry.provider_class(self.provider)
-        values = {**self.settings, "provider": self.provider, **self._secrets(kind.config_model)}
+        model = kind.config_model
+        values = {**self.settings, **self._paths(model), "provider": self.provider, **self._secrets(model)}
         try:
-            config = kind.config_model.model_validate(values)
+            config = model.model_validate(values, context={FOLDER: self.folder})
         except ValidationError as error:
             raise ConfigError(_explain(error, self)) from None
         return kind(config, clock=clock)
@@ -65,12 +86,27 @@ class Connection:
             reference = self.settings.get(name)
             if isinstance(reference, str):
                 try:
-                    found[name] = secrets.resolve(reference)
+                    found[name] = secrets.resolve(reference, folder=self.folder)
                 except SecretError as error:
                     raise SecretError(
                         f"{self.origin}: [connections.{self.name}]: {name!r}: {error}"
                     ) from error
         return found
+
+    def _paths(self, model: type[BaseModel]) -> dict[str, str]:
+        """Make the paths of a file relative to that file, not to wherever memxfer was started."""
+        if self.folder is None:
+            return {}
+        values = {
+            name: self.settings.get(name)
+            for name, info in model.model_fields.items()
+            if name in _PATHS or _is_path(info.annotation)
+        }
+        return {
+            name: str(self.folder / _expanded(value, f"{self.origin}: [connections.{self.name}]: {name!r}"))
+            for name, value in values.items()
+            if isinstance(value, str) and value
+        }
 
     def literal_secrets(self) -> list[str]:
         """Return the names of fields that hold a secret itself instead of a reference to it."""
@@ -116,19 +152,78 @@ def load_config(path: str | os.PathLike[str] | None = None) -> Config:
     Raises:
         ConfigError: Not there, not TOML, or not of the expected form.
     """
-    named = path or os.environ.get("MEMXFER_CONFIG")
-    file = Path(named or DEFAULT_PATH)
-    if not named and not file.exists():
+    file = _config_file(path)
+    if file is None:
         return Config()
     try:
-        data = tomllib.loads(file.read_text(encoding="utf-8"))
+        data = tomllib.loads(read_text(file))
     except FileNotFoundError as error:
         raise ConfigError(f"no configuration file {file}; `memxfer init` writes one") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} cannot be read: {type(error).__name__}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file} is not valid TOML: {error}") from error
     return _read(data, file)
+
+
+def state_dir_of(
+    given: str | os.PathLike[str] | None = None, *, config: Config | str | os.PathLike[str] | None = None
+) -> Path:
+    """Return the absolute path of the state folder: where jobs are, and what was learned of connections.
+
+    It is the folder given; else `$MEMXFER_STATE_DIR`; else `.memxfer` beside the configuration file; else,
+    where there is no such file, `.memxfer` in the working folder. Writes nothing, and reads no file.
+
+    Args:
+        given: The folder that the caller names.
+        config: The configuration, or its file; default: the file of `load_config()`.
+
+    Raises:
+        ConfigError: The path begins with `~`, and there is no such home folder.
+    """
+    named = given or os.environ.get(_STATE_DIR)
+    if named:
+        return _expanded(named, _STATE_DIR if given is None else "the state folder").absolute()
+    file = config.path if isinstance(config, Config) else _config_file(config)
+    return (file.parent if file else Path.cwd()) / STATE_FOLDER
+
+
+def _config_file(path: str | os.PathLike[str] | None) -> Path | None:
+    named = path or os.environ.get(_CONFIG)
+    if named:
+        return _expanded(named, "the configuration file").absolute()
+    file = Path(DEFAULT_PATH).absolute()
+    return file if file.exists() else None
+
+
+def _expanded(path: str | os.PathLike[str], what: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{what}: the home folder of {os.fspath(path)!r} is not known") from error
+
+
+def read_text(file: Path) -> str:
+    """Return the text of a file that a person wrote: UTF-8, with or without a byte order mark.
+
+    Raises:
+        FileNotFoundError: It is not there.
+        ConfigError: It cannot be read, or has another encoding, which the message names.
+    """
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(_LARGEST + 1)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror or type(error).__name__}") from error
+    if len(data) > _LARGEST:
+        raise ConfigError(f"{file} cannot be read: it has over {_LARGEST:,} bytes")
+    if data.startswith(_UTF16) or b"\0" in data[:2]:
+        raise ConfigError(f"{file} cannot be read: it is UTF-16 or UTF-32; save it as UTF-8")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise ConfigError(f"{file} cannot be read: line {line} is not UTF-8; save it as UTF-8") from error
 
 
 def _read(data: Mapping[str, Any], file: Path) -> Config:
@@ -142,19 +237,15 @@ def _read(data: Mapping[str, Any], file: Path) -> Config:
     for name, block in blocks.items():
         if not isinstance(block, dict) or not isinstance(block.get("provider"), str):
             raise ConfigError(f'{file}: [connections.{name}] needs provider = "NAME"')
-        settings = {key: _relative(key, value, file) for key, value in block.items() if key != "provider"}
-        connections[name] = Connection(name, block["provider"], settings, str(file))
+        settings = {key: value for key, value in block.items() if key != "provider"}
+        connections[name] = Connection(name, block["provider"], settings, str(file), file.parent)
     return Config(connections, file)
 
 
-def _relative(key: str, value: Any, file: Path) -> Any:
-    """Make the paths of a file relative to that file, not to wherever memxfer was started."""
-    if key not in ("path", "config_file") or not isinstance(value, str):
-        return value
-    try:
-        return str(file.parent / Path(value).expanduser())
-    except RuntimeError as error:
-        raise ConfigError(f"{file}: {key!r}: the home folder of {value!r} is not known") from error
+def _is_path(annotation: Any) -> bool:
+    if isinstance(annotation, type):
+        return issubclass(annotation, Path)
+    return any(_is_path(part) for part in get_args(annotation))
 
 
 def _secret_fields(model: type[BaseModel]) -> list[str]:

@@ -7,6 +7,7 @@ MemxferError
 |  |- UnknownProviderError
 |  |- ProviderNotInstalledError
 |  |- DuplicateProviderError
+|  |- JobExistsError
 |  '- SecretError
 |- DecisionRequiredError       consent or a decision is missing (exit code 3)
 |- InterruptedRunError         somebody asked to stop before anything was written (exit code 130)
@@ -48,6 +49,7 @@ __all__ = [
     "FatalError",
     "FingerprintMismatchError",
     "InterruptedRunError",
+    "JobExistsError",
     "JobLockedError",
     "JobNotFoundError",
     "LedgerError",
@@ -89,6 +91,10 @@ class ProviderNotInstalledError(ConfigError):
 
 class DuplicateProviderError(ConfigError):
     """Two installed distributions claim the same provider name."""
+
+
+class JobExistsError(ConfigError):
+    """A job of that name is there already."""
 
 
 class SecretError(ConfigError):

@@ -40,7 +40,7 @@ def _from_file(path: str) -> str:
     try:
         with Path(path).expanduser().open("rb") as file:
             data = file.read(_MOST_BYTES + 1)
-        value = data.decode().strip()
+        value = data.decode("utf-8-sig").strip()
     except (OSError, ValueError, RuntimeError) as error:  # no text, no path at all, no such user's home
         raise SecretError(f"the secret file{shown} cannot be read: {type(error).__name__}") from (
             error if shown else None
@@ -63,13 +63,19 @@ def is_reference(text: str) -> bool:
     return text.partition(":")[0] in SCHEMES.keys() | _PLANNED and ":" in text
 
 
-def resolve(text: str) -> str:
+def resolve(text: str, *, folder: Path | None = None) -> str:
     """Return the secret `text` refers to; text that is no reference comes back as it is.
+
+    Args:
+        text: A reference, or the secret itself.
+        folder: Where a relative path of `file:` counts from; default: the working folder.
 
     Raises:
         SecretError: Nothing is there, or the scheme is not supported. The secret is never quoted.
     """
     scheme, colon, rest = text.partition(":")
+    if scheme == "file" and folder is not None and not rest.startswith("~"):
+        rest = str(folder / rest)
     if colon and scheme in SCHEMES:
         return SCHEMES[scheme](rest)
     if colon and scheme in _PLANNED:

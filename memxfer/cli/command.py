@@ -85,12 +85,14 @@ def _exit_code(session: Session, body: Body, values: dict[str, Any]) -> int:
     from memxfer.cli import exits, failing
 
     try:
+        session = session.resolved()
         return body(session, **values) or exits.CLEAN
     except (typer.Exit, typer.Abort, BrokenPipeError):
         raise
     except KeyboardInterrupt:
         return exits.INTERRUPTED
     except MemxferError as error:
+        session.complete_error(error)
         failing.show(error, session)
         return exits.code_of_error(error)
     except Exception as error:  # noqa: BLE001 - the last boundary: whatever is left is a bug, and is said to be one

@@ -51,7 +51,7 @@ INTERRUPTED = 130
 MEANINGS = {
     CLEAN: "clean: every record is accounted for, and none failed",
     FAILED: "records failed or were rejected, or a probe could not remove what it wrote; or a bug of memxfer",
-    USAGE: "wrong usage, configuration or state folder; nothing was moved",
+    USAGE: "wrong usage, configuration or state folder; nothing was moved, or the job keeps its place",
     DECISION: "a consent or decision is missing; nothing was moved",
     PROVIDER: "a backend refuses (key, quota) or does not answer; the job keeps its place",
     INCOMPLETE: "not everything has arrived, or it cannot be told; `memxfer resume JOB` goes on",
@@ -75,6 +75,7 @@ ERRORS: tuple[tuple[type[MemxferError], int], ...] = (
 _CAUSES = {
     "interrupted": INTERRUPTED,
     "decision": DECISION,
+    "config": USAGE,
     "auth": PROVIDER,
     "quota": PROVIDER,
     "fatal": PROVIDER,

@@ -47,8 +47,10 @@ def _bug_report(error: Exception) -> str:
     return f"{head}\n{safe_traceback(error)}\n"
 
 
-def _keep(report: str, state_dir: Path) -> Path | None:
+def _keep(report: str, state_dir: Path | None) -> Path | None:
     """Write the report into the state folder; `None` if that cannot be written to."""
+    if state_dir is None:
+        return None
     file = state_dir / f"bug-{datetime.now(UTC):%Y%m%d-%H%M%S}.txt"
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from memxfer.engine.control import RunControl, StopCause, Stopped
 from memxfer.errors import (
     AmbiguousError,
     AuthError,
+    ConfigError,
     FatalError,
     LedgerError,
     MemxferError,
@@ -32,6 +33,7 @@ _CAUSES: tuple[tuple[type[MemxferError], StopCause], ...] = (
     (TransientError, StopCause.UNAVAILABLE),
     (AmbiguousError, StopCause.UNAVAILABLE),
     (LedgerError, StopCause.LEDGER),
+    (ConfigError, StopCause.CONFIG),
 )
 
 

@@ -21,6 +21,7 @@ class StopCause(StrEnum):
     QUOTA = "quota"
     FATAL = "fatal"
     UNAVAILABLE = "unavailable"
+    CONFIG = "config"
     UNCERTAIN = "uncertain"
     LEDGER = "ledger"
     BUG = "bug"

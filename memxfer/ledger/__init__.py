@@ -5,6 +5,7 @@ from memxfer.ledger.containers import ContainerRow, Containers, ContainerStore, 
 from memxfer.ledger.doubts import Doubts, InDoubt
 from memxfer.ledger.folder import JobFolder, StateFolder
 from memxfer.ledger.ledger import Accepted, Ledger, Namesake, PartitionRow, Problem
+from memxfer.ledger.opening import FirstPlan, create_ledger
 from memxfer.ledger.states import State
 from memxfer.ledger.text import stored_name
 from memxfer.ledger.waiting import Part, Waiting
@@ -16,6 +17,7 @@ __all__ = [
     "ContainerStore",
     "Containers",
     "Doubts",
+    "FirstPlan",
     "InDoubt",
     "JobFolder",
     "Ledger",
@@ -29,5 +31,6 @@ __all__ = [
     "State",
     "StateFolder",
     "Waiting",
+    "create_ledger",
     "stored_name",
 ]

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from memxfer.errors import LedgerError
-from memxfer.ledger.committer import connect
-from memxfer.ledger.schema import check_format
+from memxfer.ledger.opening import reading
 from memxfer.ledger.states import State
 
-__all__ = ["ProblemRow", "Runs", "counts", "is_stored", "problem_count", "problems", "runs"]
+__all__ = ["ProblemRow", "Runs", "counts", "is_stored", "last_plan", "problem_count", "problems", "runs"]
 
 _TOTALS = "SELECT coalesce(sum(seconds), 0), coalesce(sum(records), 0) FROM run"
 _LAST = "SELECT status, coalesce(cause, '') FROM run ORDER BY id DESC LIMIT 1"
@@ -58,45 +54,40 @@ class ProblemRow:
 
 def counts(path: Path) -> Counter[str]:
     """Return the counters of the ledger at `path`."""
-    with _reading(path) as ledger:
+    with reading(path) as ledger:
         return Counter(dict(ledger.execute("SELECT name, n FROM count")))
 
 
 def runs(path: Path) -> Runs:
     """Return how the runs of the ledger at `path` went."""
-    with _reading(path) as ledger:
+    with reading(path) as ledger:
         total = ledger.execute(_TOTALS).fetchone()
         last = ledger.execute(_LAST).fetchone()
     status, cause = last or (None, "")
     return Runs(status, total[0], total[1], cause)
 
 
+def last_plan(path: Path) -> str | None:
+    """Return the newest revision of what the job of the ledger at `path` moves, as JSON."""
+    with reading(path) as ledger:
+        row = ledger.execute("SELECT plan FROM plan ORDER BY revision DESC LIMIT 1").fetchone()
+    return None if row is None else str(row[0])
+
+
 def problems(path: Path) -> Iterator[ProblemRow]:
     """Give every record that did not arrive, or arrived with a warning, in the order they were listed."""
-    with _reading(path) as ledger:
+    with reading(path) as ledger:
         yield from (ProblemRow(*row) for row in ledger.execute(_PROBLEMS))
 
 
 def problem_count(path: Path, code: str) -> int:
     """Return how many records have a problem with this code."""
-    with _reading(path) as ledger:
+    with reading(path) as ledger:
         return int(ledger.execute("SELECT count(*) FROM problem WHERE code = ?", (code,)).fetchone()[0])
 
 
 def is_stored(path: Path, ingestion_id: str) -> bool:
     """Tell whether a document that the target gave this handle to counts as stored."""
-    with _reading(path) as ledger:
+    with reading(path) as ledger:
         statement = "SELECT 1 FROM record WHERE ingestion_id = ? AND state = ? LIMIT 1"
         return ledger.execute(statement, (ingestion_id, State.STORED)).fetchone() is not None
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    if not path.exists():
-        raise LedgerError(f"the job has no ledger at {path}: it was stopped before it began; remove it")
-    with closing(connect(path, read_only=True)) as ledger:
-        try:
-            check_format(ledger, path)
-            yield ledger
-        except sqlite3.Error as error:
-            raise LedgerError(f"the ledger {path} cannot be read ({error}); is the file damaged?") from error

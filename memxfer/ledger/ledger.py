@@ -13,12 +13,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from memxfer.errors import LedgerError
 from memxfer.ids import FORM_BYTES, is_same_form
 from memxfer.ledger import states
 from memxfer.ledger.committer import Change, Committer, ResidueStore, connect
 from memxfer.ledger.doubts import Doubts, InDoubt
-from memxfer.ledger.schema import FORMAT, SCHEMA, check_format
+from memxfer.ledger.opening import explained, reading
 from memxfer.ledger.states import State
 from memxfer.models import format_time, sanitise_text
 
@@ -117,10 +116,14 @@ class Ledger:
         path: The file.
         window: Seconds that a change may wait for company before the commit.
         residue: Takes the originals that changes carry, before anything else of them is durable.
+
+    Raises:
+        LedgerError: The file is missing, or is no ledger: `create_ledger` makes one, this never does.
     """
 
     def __init__(self, path: Path, *, window: float = 0.005, residue: ResidueStore | None = None) -> None:
-        _initialise(path)
+        with reading(path):
+            pass  # what is no ledger is refused before anything of it is opened for writing
         self._path = path
         self._reader = connect(path, read_only=True)
         self._committer = Committer(path, window=window, residue=residue)
@@ -130,8 +133,8 @@ class Ledger:
 
     def close(self) -> None:
         """Make everything durable and close the file. Idempotent."""
+        self._reader.close()  # first: the connection that writes, if it is the last, leaves no WAL behind
         self._committer.close()
-        self._reader.close()
 
     def commit(self, change: Change) -> asyncio.Future[None]:
         """Queue a change; the future is done once it is durable. Changes keep their order."""
@@ -391,9 +394,7 @@ class Ledger:
         try:
             yield from self._reader.execute(statement, values)
         except sqlite3.Error as error:
-            raise LedgerError(
-                f"the ledger {self._path} cannot be read ({error}); is the file damaged?"
-            ) from error
+            raise explained(self._path, error) from error
 
 
 def _done(row: PartitionRow) -> int:
@@ -414,14 +415,3 @@ def _by_partition(rows: Iterable[tuple[Any, ...]]) -> dict[int, Doubts]:
 def _namesake(row: tuple[Any, ...]) -> Namesake:
     _, seq, state, request, record_id, digest, ids = row
     return Namesake(seq, State(state), request, (record_id, digest), tuple(json.loads(ids)) if ids else ())
-
-
-def _initialise(path: Path) -> None:
-    connection = connect(path)
-    try:
-        if not check_format(connection, path):
-            connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
-    except sqlite3.Error as error:
-        raise LedgerError(f"the ledger {path} cannot be used: {error}") from error
-    finally:
-        connection.close()

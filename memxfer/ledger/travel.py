@@ -12,14 +12,14 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from memxfer.errors import ConfigError, LedgerError
-from memxfer.ledger.committer import connect
 from memxfer.ledger.names import EVENTS, LEDGER, PLAN, RESIDUE, is_job_name
+from memxfer.ledger.opening import reading
 
 __all__ = ["Carried", "pack_job", "unpack_job"]
 
@@ -69,14 +69,8 @@ def pack_job(folder: Path, file: Path, *, residue: Callable[[Path], Sequence[Car
 
 
 def _copy_ledger(folder: Path, path: Path) -> None:
-    try:
-        with (
-            closing(connect(folder / LEDGER, read_only=True)) as ledger,
-            closing(sqlite3.connect(path)) as copy,
-        ):
-            ledger.backup(copy)
-    except sqlite3.Error as error:
-        raise LedgerError(f"the ledger of job {folder.name} cannot be read: {error}") from error
+    with reading(folder / LEDGER) as ledger, closing(sqlite3.connect(path)) as copy:
+        ledger.backup(copy)
 
 
 def _originals(folder: Path, residue: Callable[[Path], Sequence[Carried]]) -> Sequence[Carried]:
@@ -127,13 +121,17 @@ class _Headers:
 
 
 def unpack_job(
-    file: Path, begin: Callable[[str], Path], *, is_original: Callable[[str], bool], place: Path
+    file: Path,
+    begin: Callable[[str], AbstractContextManager[Path]],
+    *,
+    is_original: Callable[[str], bool],
+    place: Path,
 ) -> str:
     """Read what `pack_job` wrote; return the job's id.
 
     Args:
         file: The file to read.
-        begin: Makes the job's folder, once the file is known to hold a job; may refuse.
+        begin: Makes the job's folder and holds its lock, once the file is known to hold a job; may refuse.
         is_original: Tells whether a file of a residue is called so, below its folder.
         place: Where the job's folder will be, for the room there; need not exist yet.
 
@@ -152,7 +150,7 @@ def unpack_job(
                 raise ConfigError(f"{file} is not an exported job: something follows it")
             headers.left = sys.maxsize  # from here on it is asked for pieces of files only
             job = next(iter(members.values())).name.split("/")[0]
-            with _whole_or_not(begin(job)) as folder:
+            with begin(job) as made, _whole_or_not(made) as folder:
                 for name, member in members.items():
                     _unpack(archive, member, folder / name)
     except _UNREADABLE as error:

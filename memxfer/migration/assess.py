@@ -20,7 +20,7 @@ from memxfer.ids import KeyTemplate
 from memxfer.migration.endpoints import OpenEnd, named, open_pair
 from memxfer.migration.meter import Meter
 from memxfer.migration.observer import Observer, Progress, SilentObserver
-from memxfer.migration.options import DEFAULT_STATE_DIR, Endpoint, Options, StopSignal
+from memxfer.migration.options import Endpoint, Options, StopSignal
 from memxfer.migration.sampling import read_sample
 from memxfer.plan import Forecast, Forecaster
 from memxfer.spi import MemoryProvider, Selection, SupportsCount, SupportsLookup
@@ -46,7 +46,7 @@ async def diff(
     target: Endpoint,
     *,
     config: Config | None = None,
-    state_dir: str | Path = DEFAULT_STATE_DIR,
+    state_dir: str | Path | None = None,
     options: Options | None = None,
     observer: Observer | None = None,
 ) -> GapReport:

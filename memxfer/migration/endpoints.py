@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from memxfer.config import Config, load_config
+from memxfer.config import Config, load_config, state_dir_of
 from memxfer.errors import MemxferError, NotReadyError
 from memxfer.migration.evidence import ConnectionEvidence, load_evidence
 from memxfer.migration.observer import Observer, SilentObserver
-from memxfer.migration.options import DEFAULT_STATE_DIR, Endpoint
+from memxfer.migration.options import Endpoint
 from memxfer.migration.same_store import check_two_stores
 from memxfer.spi import BackendInfo, MemoryProvider, Role
 from memxfer.spi.learning import declared_word
@@ -65,7 +65,7 @@ async def open_pair(
     *,
     config: Config | None,
     observer: Observer,
-    state_dir: str | Path = DEFAULT_STATE_DIR,
+    state_dir: str | Path | None = None,
     wait_ready: bool = False,
 ) -> AsyncIterator[tuple[OpenEnd, OpenEnd]]:
     """Open both ends of a move, the source first, and close them at the end of the block.
@@ -95,7 +95,7 @@ async def open_end(
     role: Role,
     *,
     config: Config | None,
-    state_dir: str | Path = DEFAULT_STATE_DIR,
+    state_dir: str | Path | None = None,
     observer: Observer,
     wait_ready: bool = False,
 ) -> AsyncIterator[OpenEnd]:
@@ -109,13 +109,14 @@ async def open_end(
         ConfigError, ProviderError: As the provider's `connect` raises them, with the connection named.
     """
     entrance = entrance_of(endpoint, config=config, observer=observer)
-    async with _recalled(entrance, role, state_dir, observer=observer, wait_ready=wait_ready) as end:
+    place = state_dir_of(state_dir, config=config)
+    async with _recalled(entrance, role, place, observer=observer, wait_ready=wait_ready) as end:
         yield end
 
 
 @asynccontextmanager
 async def _recalled(
-    entrance: Entrance, role: Role, state_dir: str | Path, *, observer: Observer, wait_ready: bool = False
+    entrance: Entrance, role: Role, state_dir: Path, *, observer: Observer, wait_ready: bool = False
 ) -> AsyncIterator[OpenEnd]:
     kept = load_evidence(state_dir, entrance.name) if entrance.is_connection else None
     async with opened(entrance, role, observer=observer, wait_ready=wait_ready) as end:
@@ -227,7 +228,7 @@ async def check(
     endpoint: Endpoint,
     *,
     config: Config | None = None,
-    state_dir: str | Path = DEFAULT_STATE_DIR,
+    state_dir: str | Path | None = None,
     role: Role | None = None,
     observer: Observer | None = None,
 ) -> BackendInfo:
@@ -246,12 +247,12 @@ async def check(
     observer = observer or SilentObserver()
     entrance = entrance_of(endpoint, config=config, observer=observer)
     role = role or (Role.SOURCE if entrance.provider.is_source() else Role.TARGET)
-    async with _recalled(entrance, role, state_dir, observer=observer) as end:
+    async with _recalled(entrance, role, state_dir_of(state_dir, config=config), observer=observer) as end:
         return end.info
 
 
 def evidence_of(
-    endpoint: Endpoint, *, config: Config | None = None, state_dir: str | Path = DEFAULT_STATE_DIR
+    endpoint: Endpoint, *, config: Config | None = None, state_dir: str | Path | None = None
 ) -> ConnectionEvidence | None:
     """Return what the last probe of a connection saw; `None` where there was none. Contacts nothing.
 
@@ -259,4 +260,5 @@ def evidence_of(
         ConfigError: There is no such connection, or what is kept about it is damaged.
     """
     entrance = entrance_of(endpoint, config=config, observer=SilentObserver())
-    return load_evidence(state_dir, entrance.name) if entrance.is_connection else None
+    place = state_dir_of(state_dir, config=config)
+    return load_evidence(place, entrance.name) if entrance.is_connection else None

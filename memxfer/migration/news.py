@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from memxfer.config import state_dir_of
 from memxfer.errors import JobLockedError, LedgerError
 from memxfer.ledger import Change, JobFolder, Ledger, Problem, State, StateFolder, inspect
 from memxfer.ledger.names import EVENTS
-from memxfer.migration.options import DEFAULT_STATE_DIR
 from memxfer.models import sanitise_text
 from memxfer.plan import JobPlan
 from memxfer.spi import SystemClock
@@ -19,9 +19,7 @@ __all__ = ["note_failure", "note_warning", "warnings_of"]
 _EVENT = "target_warning"
 
 
-async def note_failure(
-    ingestion_id: str, problem: str, *, state_dir: str | Path = DEFAULT_STATE_DIR
-) -> str | None:
+async def note_failure(ingestion_id: str, problem: str, *, state_dir: str | Path | None = None) -> str | None:
     """Note in its job that a target could not process what it had accepted.
 
     A job that runs asks the target itself about what it does not know to be stored, and is left alone.
@@ -39,7 +37,7 @@ async def note_failure(
         LedgerError: A job's files cannot be written.
     """
     running: JobLockedError | None = None
-    for folder in StateFolder(state_dir).jobs():
+    for folder in StateFolder(state_dir_of(state_dir)).jobs():
         if folder.ledger_path.exists():
             try:
                 with folder.lock():
@@ -83,7 +81,7 @@ async def _fail(folder: JobFolder, ingestion_id: str, problem: str) -> bool:
     return bool(rows)
 
 
-def note_warning(text: str, *, provider: str, state_dir: str | Path = DEFAULT_STATE_DIR) -> list[str]:
+def note_warning(text: str, *, provider: str, state_dir: str | Path | None = None) -> list[str]:
     """Note what a target warns of in every job that is running into it; `status` shows it.
 
     Args:
@@ -95,7 +93,7 @@ def note_warning(text: str, *, provider: str, state_dir: str | Path = DEFAULT_ST
         The jobs it was noted in.
     """
     found = []
-    for folder in StateFolder(state_dir).jobs():
+    for folder in StateFolder(state_dir_of(state_dir)).jobs():
         if folder.is_running() and _goes_to(folder, provider):
             folder.event(_EVENT, at=SystemClock().now(), text=sanitise_text(text)[0])
             found.append(folder.job)

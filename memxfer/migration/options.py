@@ -8,10 +8,7 @@ from typing import Any, Literal
 
 from memxfer.spi import MemoryProvider
 
-__all__ = ["DEFAULT_STATE_DIR", "Endpoint", "Options", "StopSignal"]
-
-DEFAULT_STATE_DIR = ".memxfer"
-"""Folder of the jobs, and of what was learned about connections."""
+__all__ = ["Endpoint", "Options", "StopSignal"]
 
 Endpoint = str | MemoryProvider[Any]
 """A connection's name, `PROVIDER:LOCATION`, or a provider of the caller's own."""

@@ -88,6 +88,8 @@ def _status(
         return JobStatus.INTERRUPTED, f"{control.reason}; {again}"
     if control.cause in _PAUSING:
         return JobStatus.PAUSED, f"{control.reason}; {again}"
+    if control.cause is StopCause.CONFIG:
+        return JobStatus.PAUSED, f"{control.reason}. Mend that first; then {again}"
     if control.cause is StopCause.UNCERTAIN:
         return JobStatus.INCOMPLETE, control.reason
     if control.cause is not None:

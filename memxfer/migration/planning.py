@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from memxfer.config import Config
+from memxfer.config import Config, state_dir_of
 from memxfer.errors import ConfigError, DecisionRequiredError
 from memxfer.gaps import Verdict, check_consent, parse_accepted
 from memxfer.migration.assess import Assessment, assess, read_identity
 from memxfer.migration.endpoints import OpenEnd, open_pair
 from memxfer.migration.observer import Observer, SilentObserver
-from memxfer.migration.options import DEFAULT_STATE_DIR, Endpoint, Options, StopSignal
+from memxfer.migration.options import Endpoint, Options, StopSignal
 from memxfer.models import format_time
 from memxfer.plan import JobPlan, PlanEnd
 from memxfer.spi import Selection, SystemClock
@@ -27,7 +27,7 @@ async def plan(
     target: Endpoint,
     *,
     config: Config | None = None,
-    state_dir: str | Path = DEFAULT_STATE_DIR,
+    state_dir: str | Path | None = None,
     options: Options | None = None,
     observer: Observer | None = None,
     stop: StopSignal | None = None,
@@ -131,7 +131,7 @@ def check_holds(agreed: JobPlan, now: JobPlan) -> None:
         FingerprintMismatchError: Another store, selection or key template.
         DecisionRequiredError: The target's connection decides otherwise than when the plan was made.
     """
-    agreed.check_same(now)
+    agreed.anywhere().check_same(now)
     names = sorted(agreed.decisions.keys() | now.decisions.keys())
     changed = [name for name in names if agreed.decisions.get(name) != now.decisions.get(name)]
     if changed:
@@ -142,9 +142,9 @@ def check_holds(agreed: JobPlan, now: JobPlan) -> None:
         )
 
 
-def free_bytes(state_dir: str | Path) -> int:
+def free_bytes(state_dir: str | Path | None = None) -> int:
     """Return how many bytes are free where the jobs are, or will be."""
-    folder = Path(state_dir).absolute()
+    folder = state_dir_of(state_dir)
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free

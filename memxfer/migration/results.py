@@ -80,7 +80,7 @@ class JobResult(_Result):
     residue_path: str = Field("", exclude=True)
     """Where those originals are."""
     cause: str = Field("", exclude=True)
-    """Why it stopped, for the exit code: "", "auth", "quota", "decision", "unavailable", "interrupted"."""
+    """Why it stopped, for the exit code: "", or a word of `StopCause`."""
 
 
 class Failure(_Result):

@@ -6,25 +6,27 @@ import asyncio
 import logging
 import secrets
 import traceback
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from memxfer.config import Config
+from memxfer.config import Config, state_dir_of
 from memxfer.engine.control import RunControl, StopCause
 from memxfer.engine.engine import Engine
 from memxfer.engine.residue import Residue
 from memxfer.engine.settings import EngineSettings
-from memxfer.errors import ConfigError
+from memxfer.errors import ConfigError, JobExistsError, JobLockedError, LedgerError
 from memxfer.gaps import parse_accepted
 from memxfer.ids import job_id
-from memxfer.ledger import Change, JobFolder, Ledger, StateFolder
+from memxfer.ledger import Change, FirstPlan, JobFolder, Ledger, StateFolder
 from memxfer.ledger.states import RESIDUE_LINES
 from memxfer.migration.assess import assess, build_pipeline
 from memxfer.migration.endpoints import OpenEnd, open_pair
+from memxfer.migration.kept import kept_plan
 from memxfer.migration.meter import Meter
 from memxfer.migration.observer import Observer, Progress, SilentObserver
-from memxfer.migration.options import DEFAULT_STATE_DIR, Endpoint, Options, StopSignal
+from memxfer.migration.options import Endpoint, Options, StopSignal
 from memxfer.migration.outcome import outcome
 from memxfer.migration.planning import check_agreed, check_holds, check_room, draw
 from memxfer.migration.residue import chosen_originals, finish_residue, residue_of
@@ -32,7 +34,7 @@ from memxfer.migration.results import JobResult, JobStatus
 from memxfer.plan import JobPlan, PlanEnd
 from memxfer.spi import Selection, SystemClock
 
-__all__ = ["DEFAULT_STATE_DIR", "migrate", "resume"]
+__all__ = ["migrate", "resume"]
 
 _log = logging.getLogger("memxfer")
 
@@ -43,7 +45,7 @@ async def migrate(
     *,
     plan: JobPlan | None = None,
     config: Config | None = None,
-    state_dir: str | Path = DEFAULT_STATE_DIR,
+    state_dir: str | Path | None = None,
     job: str | None = None,
     options: Options | None = None,
     observer: Observer | None = None,
@@ -59,7 +61,7 @@ async def migrate(
         target: Where they go; default: the plan's connection.
         plan: What `plan` returned, to be carried out as it is; more losses may be accepted.
         config: Where connections are named; default: the file of `load_config()`.
-        state_dir: Folder of the jobs.
+        state_dir: Folder of the jobs; default: see `memxfer.config.state_dir_of`.
         job: Name of the new job; default: made from the connections and the time.
         options: Tuning and consent; what a plan says of selection, sample and residue goes first.
         observer: Takes progress and notices.
@@ -69,6 +71,7 @@ async def migrate(
         How the job stands; look at `status`, success is never assumed.
 
     Raises:
+        JobExistsError, JobLockedError: A job of that name is there, or is being started.
         ConfigError, ProviderError: Before anything was written.
         DecisionRequiredError: Something would be lost that nobody agreed to lose.
         FingerprintMismatchError: The plan is about another move.
@@ -77,57 +80,69 @@ async def migrate(
     options = _agreed_options(plan, options or Options())
     observer = observer or SilentObserver()
     source, target = source or _end_of(plan, "source"), target or _end_of(plan, "target")
-    folders = StateFolder(state_dir)
-    _check_words(options, folders, job)
-    async with open_pair(
-        source,
-        target,
-        config=config,
-        state_dir=state_dir,
-        observer=observer,
-        wait_ready=options.wait_ready,
-    ) as (read, write):
-        if plan is None:
-            found = await assess(read, write, options=options, observer=observer, stop=stop)
-            plan = draw(read, write, options=options, found=found)
-        else:
-            check_holds(plan, draw(read, write, options=options))
-            plan = plan.with_consent(options.accept_loss)
-        check_agreed(plan)
-        check_room(plan, state_dir)
-        plan = plan.model_copy(update={"job": job or _new_name(read, write)})
-        return await _start(folders, plan, read, write, options=options, observer=observer, stop=stop)
+    _check_words(options)
+    state_dir = state_dir_of(state_dir, config=config)
+    with ExitStack() as held:
+        # Taken before the source is read: who comes second is told at once.
+        name, folder = _claimed(StateFolder(state_dir), job, (source, target), options, held)
+        async with open_pair(
+            source,
+            target,
+            config=config,
+            state_dir=state_dir,
+            observer=observer,
+            wait_ready=options.wait_ready,
+        ) as (read, write):
+            if plan is None:
+                found = await assess(read, write, options=options, observer=observer, stop=stop)
+                plan = draw(read, write, options=options, found=found)
+            else:
+                now = draw(read, write, options=options)
+                check_holds(plan, now)
+                plan = plan.placed_as(now).with_consent(options.accept_loss)
+            check_agreed(plan)
+            check_room(plan, state_dir)
+            plan = plan.model_copy(update={"job": name})
+            if folder is None:
+                return JobResult(job=name, status=JobStatus.COMPLETED, losses=plan.losses, message=_DRY_RUN)
+            folder.begin(_first(plan), plan.model_dump_json(indent=2))
+            return await _run(folder, plan, read, write, options=options, observer=observer, stop=stop)
 
 
-async def _start(
-    folders: StateFolder,
-    plan: JobPlan,
-    source: OpenEnd,
-    target: OpenEnd,
-    *,
-    options: Options,
-    observer: Observer,
-    stop: StopSignal | None,
-) -> JobResult:
-    """Make the job's folder and run it, unless this is a rehearsal."""
-    if options.dry_run:
-        return JobResult(job=plan.job, status=JobStatus.COMPLETED, losses=plan.losses, message=_DRY_RUN)
-    folder = folders.create(plan.job)
-    with folder.lock():
-        folder.write_plan(plan.model_dump_json(indent=2))
-        return await _run(folder, plan, source, target, options=options, observer=observer, stop=stop)
-
-
-def _check_words(options: Options, folders: StateFolder, job: str | None) -> None:
+def _check_words(options: Options) -> None:
     """Refuse what is wrong with the words of a call before anything is opened."""
     parse_accepted(options.accept_loss)
     Selection.parse(options.where)
-    if job is not None and folders.has(job):
-        raise ConfigError(f"job {job!r} is there already; `memxfer resume {job}` goes on with it")
 
 
-def _new_name(source: OpenEnd, target: OpenEnd) -> str:
-    return job_id(source.name, target.name, at=SystemClock().now(), token=lambda: secrets.token_hex(2))
+def _claimed(
+    folders: StateFolder,
+    job: str | None,
+    ends: tuple[Endpoint, Endpoint],
+    options: Options,
+    held: ExitStack,
+) -> tuple[str, JobFolder | None]:
+    """Return the new job's name, and its folder, claimed until `held` closes; a rehearsal has none."""
+    for _ in range(_MOST_NAMES):
+        name = job or _new_name(*ends)
+        try:
+            if options.dry_run:
+                folders.check_free(name)
+                return name, None
+            return name, held.enter_context(folders.claim(name))
+        except (JobExistsError, JobLockedError):
+            if job is not None:
+                raise
+    raise LedgerError("no free name for the job was found; name it with --job")
+
+
+def _new_name(source: Endpoint, target: Endpoint) -> str:
+    names = [end if isinstance(end, str) else end.name for end in (source, target)]
+    return job_id(*names, at=SystemClock().now(), token=lambda: secrets.token_hex(2))
+
+
+def _first(plan: JobPlan) -> FirstPlan:
+    return FirstPlan(plan.job, plan.fingerprint(), plan.model_dump_json(), SystemClock().now())
 
 
 def _agreed_options(plan: JobPlan | None, options: Options) -> Options:
@@ -153,10 +168,11 @@ async def resume(
     job: str,
     *,
     config: Config | None = None,
-    state_dir: str | Path = DEFAULT_STATE_DIR,
+    state_dir: str | Path | None = None,
     source: Endpoint | None = None,
     target: Endpoint | None = None,
     everything: bool = False,
+    moved: bool = False,
     options: Options | None = None,
     observer: Observer | None = None,
     stop: StopSignal | None = None,
@@ -166,10 +182,11 @@ async def resume(
     Args:
         job: The job's id.
         config: Where connections are named; default: the file of `load_config()`.
-        state_dir: Folder of the jobs.
+        state_dir: Folder of the jobs; default: see `memxfer.config.state_dir_of`.
         source: Another way to reach the same source; default: the connection the job was begun with.
         target: Another way to reach the same target.
         everything: A job that was begun with a sample moves the rest too, under the same ledger.
+        moved: The stores of this job were moved to where the connections lead now: go on with them there.
         options: Tuning. What is moved was agreed when the job began and stays.
         observer: Takes progress and notices.
         stop: Asks the run to stop and keep its place.
@@ -180,10 +197,11 @@ async def resume(
         ConfigError, ProviderError: An end cannot be opened.
     """
     observer = observer or SilentObserver()
+    state_dir = state_dir_of(state_dir, config=config)
     folder = StateFolder(state_dir).open(job)
-    folder.check_room()
-    plan = JobPlan.read(folder.plan_path.read_bytes(), job)
     with folder.lock():
+        folder.check_room()
+        plan = _kept(folder, observer)
         if everything and plan.sample is not None:
             plan = plan.model_copy(update={"sample": None})
             folder.write_plan(plan.model_dump_json(indent=2))
@@ -198,11 +216,25 @@ async def resume(
             observer=observer,
             wait_ready=options.wait_ready,
         ) as (read, write):
-            plan.check_same(draw(read, write, options=options, job=job))
+            now = draw(read, write, options=options, job=job)
+            (plan.anywhere() if moved else plan).check_same(now)
+            if (plan.source.place, plan.target.place) != (now.source.place, now.target.place):
+                plan = plan.placed_as(now)
+                folder.write_plan(plan.model_dump_json(indent=2))
             return await _run(folder, plan, read, write, options=options, observer=observer, stop=stop)
 
 
+def _kept(folder: JobFolder, observer: Observer) -> JobPlan:
+    """Return the job's plan; `plan.json` is written anew where it was lost."""
+    kept = kept_plan(folder)
+    if kept.trouble:
+        folder.write_plan(kept.plan.model_dump_json(indent=2))
+        observer.notice("warning", f"{kept.trouble}; it was written anew from the ledger's copy of the plan")
+    return kept.plan
+
+
 _DRY_RUN = "nothing was written: a dry run"
+_MOST_NAMES = 20
 
 
 async def _run(

@@ -14,9 +14,14 @@ from memxfer.ids import fingerprint
 from memxfer.plan.forecast import Forecast
 from memxfer.spi import StoreIdentity
 
-__all__ = ["JobPlan", "PlanEnd"]
+__all__ = ["JobPlan", "PlanEnd", "PlanVersionError"]
 
 PLAN_FORMAT: Literal[1] = 1
+_ENDS = ("source", "target")
+
+
+class PlanVersionError(LedgerError):
+    """The plan of a job was written by another version of memxfer."""
 
 
 class _Model(BaseModel):
@@ -24,16 +29,30 @@ class _Model(BaseModel):
 
 
 class PlanEnd(_Model):
-    """One end of a move: a connection's name, and which store was behind it."""
+    """One end of a move: a connection's name, and which store was behind it.
+
+    Attributes:
+        connection: The connection's name.
+        provider: The provider's name.
+        namespace: As `StoreIdentity` has it.
+        place: As `StoreIdentity` has it; empty also in plans of earlier versions, and in plan files.
+    """
 
     connection: str
     provider: str
     namespace: str
+    place: str = ""
 
     @classmethod
     def of(cls, connection: str, store: StoreIdentity) -> PlanEnd:
         """Describe an open connection."""
-        return cls(connection=connection, provider=store.provider, namespace=store.namespace)
+        return cls(
+            connection=connection, provider=store.provider, namespace=store.namespace, place=store.place
+        )
+
+    def identity(self) -> list[str]:
+        """Return what tells the store from others, for the fingerprint."""
+        return [self.provider, self.namespace, *([self.place] if self.place else [])]
 
 
 class JobPlan(_Model):
@@ -76,8 +95,8 @@ class JobPlan(_Model):
     def moved(self) -> dict[str, Any]:
         """Return what the fingerprint covers: which records go where, under which keys."""
         moved: dict[str, Any] = {
-            "source": [self.source.provider, self.source.namespace],
-            "target": [self.target.provider, self.target.namespace],
+            "source": self.source.identity(),
+            "target": self.target.identity(),
             "where": self.where,
             "document_id": self.document_id,
         }
@@ -88,22 +107,53 @@ class JobPlan(_Model):
         return fingerprint(self.moved())
 
     def check_same(self, other: JobPlan) -> None:
-        """Make sure that `other` moves the same.
+        """Make sure that `other` moves the same; a place that one of them does not know is no difference.
 
         Raises:
             FingerprintMismatchError: It does not; the message names what differs.
         """
-        if self.fingerprint() == other.fingerprint():
+        mine, theirs = self._known_to(other).moved(), other._known_to(self).moved()
+        if mine == theirs:
             return
-        mine, theirs = self.moved(), other.moved()
+        begun = f"job {self.job} was begun" if self.job else "the plan was made"
+        if self.anywhere().moved() == other.anywhere().moved():
+            ends = [
+                (end, getattr(self, end), getattr(other, end)) for end in _ENDS if mine[end] != theirs[end]
+            ]
+            changes = [f"the {end} was at {was.place} and is at {now.place}" for end, was, now in ends]
+            raise FingerprintMismatchError(
+                f"{begun} with another store of the same name ({'; '.join(changes)}); restore the "
+                f"connection. If that very store was moved there: `memxfer resume {self.job} --moved`"
+            )
         changes = [
             f"{name}: was {mine.get(name)!r}, is {theirs.get(name)!r}"
             for name in dict.fromkeys((*mine, *theirs))
             if mine.get(name) != theirs.get(name)
         ]
         raise FingerprintMismatchError(
-            f"job {self.job} was begun for another move ({'; '.join(changes)}); "
+            f"{begun} for another move ({'; '.join(changes)}); "
             "restore the connection, or start a new job with `memxfer migrate`"
+        )
+
+    def anywhere(self) -> JobPlan:
+        """Return the plan without the places of its stores."""
+        return self._placed("", "")
+
+    def placed_as(self, other: JobPlan) -> JobPlan:
+        """Return the plan with the places that `other` has."""
+        return self._placed(other.source.place, other.target.place)
+
+    def _known_to(self, other: JobPlan) -> JobPlan:
+        return self._placed(
+            self.source.place if other.source.place else "", self.target.place if other.target.place else ""
+        )
+
+    def _placed(self, source: str, target: str) -> JobPlan:
+        return self.model_copy(
+            update={
+                "source": self.source.model_copy(update={"place": source}),
+                "target": self.target.model_copy(update={"place": target}),
+            }
         )
 
     @classmethod
@@ -111,23 +161,28 @@ class JobPlan(_Model):
         """Read a plan file.
 
         Raises:
-            LedgerError: It is damaged, or of another version.
+            PlanVersionError: It is of another version.
+            LedgerError: It is damaged.
         """
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
             if any(detail["loc"] == ("format",) for detail in error.errors(include_input=False)):
-                raise LedgerError(
+                raise PlanVersionError(
                     f"the plan of job {job} was written by another version of memxfer; go on with that one"
                 ) from error
-            raise LedgerError(f"the plan of job {job} cannot be read; was plan.json edited?") from error
+            raise LedgerError(
+                f"the plan of job {job} cannot be read: plan.json is damaged or was edited"
+            ) from error
 
     # -- files of their own -------------------------------------------------------------------
 
     def to_file(self) -> str:
         """Return the text of a plan file: readable JSON that tells when it was edited."""
-        content = self.model_dump(mode="json", exclude={"job"})
-        head = {"memxfer": "plan", "fingerprint": self.fingerprint(), "seal": fingerprint(content)}
+        # Where a store lies differs between machines, and a plan may be carried out on another.
+        plan = self.anywhere()
+        content = plan.model_dump(mode="json", exclude={"job"})
+        head = {"memxfer": "plan", "fingerprint": plan.fingerprint(), "seal": fingerprint(content)}
         return json.dumps({**head, **content}, indent=2, ensure_ascii=True) + "\n"
 
     @classmethod

@@ -64,10 +64,15 @@ class StoreIdentity:
     Attributes:
         provider: The provider's name.
         namespace: A collection, project, database or instance; part of every document key.
+        place: Where a store on this machine is, such as the real path of its folder and its collection: two
+            stores of one namespace differ in it, and two connections that have one are the same store,
+            whatever their namespaces say. Empty where the namespace says which store it is, as a server's
+            address does. Never part of a key: a store that is moved keeps its namespace.
     """
 
     provider: str
     namespace: str
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_validator
 
 from memxfer.ids import DEFAULT_TEMPLATE
 
 __all__ = [
+    "FOLDER",
     "ConnectionConfig",
     "RemoteConfig",
     "RetrySettings",
@@ -20,6 +21,9 @@ __all__ = [
     "decision",
     "is_this_machine",
 ]
+
+FOLDER = "folder"
+"""Key of the validation context under which a connection is told the folder of its configuration file."""
 
 
 class _Settings(BaseModel):
@@ -58,7 +62,13 @@ def decision(default: Any, **options: Any) -> Any:
 
 
 class ConnectionConfig(_Settings):
-    """The part of a connection that every provider has."""
+    """The part of a connection that every provider has.
+
+    Fields of type `Path` are made absolute before the model sees them: they count from the folder of the
+    configuration file. A provider with paths inside other values resolves them against `folder`.
+    """
+
+    _folder: Path | None = PrivateAttr(None)
 
     provider: str = Field(description="name of the provider, or my_module:MyProvider")
     document_id: str = Field(
@@ -94,6 +104,16 @@ class ConnectionConfig(_Settings):
     )
     allow_empty: bool = Field(False, description="a source without a single record is not an error")
 
+    def model_post_init(self, context: Any) -> None:
+        """Keep the folder that relative paths count from."""
+        if isinstance(context, dict):
+            self._folder = context.get(FOLDER)
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the configuration file; the working folder for a connection that stands in none."""
+        return self._folder or Path.cwd()
+
     def decisions(self) -> dict[str, str]:
         """Return the settings that decide what becomes of records, where they differ from the default."""
         found = {}
@@ -101,8 +121,14 @@ class ConnectionConfig(_Settings):
             extra = field.json_schema_extra
             value = getattr(self, name)
             if isinstance(extra, dict) and extra.get("decides") and value != field.default:
-                found[name] = ", ".join(sorted(value)) if isinstance(value, frozenset) else str(value)
+                found[name] = _told(value)
         return found
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, Path):
+        return value.name  # where a file lies differs between machines; what is in it has a digest
+    return ", ".join(sorted(value)) if isinstance(value, frozenset) else str(value)
 
 
 class RemoteConfig(ConnectionConfig):

@@ -96,19 +96,21 @@ def remove(
     from memxfer import migration
     from memxfer.report.text import plain
 
-    now = migration.status(job, state_dir=session.state_dir)  # one that is not there is said before asking
-    question = (
-        f"Remove {plain(job)}? Without its ledger nobody can list, verify or resume what it moved;"
-        " `memxfer jobs export` keeps a copy."
-    )
-    if now.residue:
-        place = plain(now.residue_path)
+    held = migration.holdings(job, state_dir=session.state_dir)  # a job that is not there is said here
+    question = f"Remove {plain(job)}? Its ledger cannot be read."
+    if held.is_readable:
         question = (
-            f"{place} holds the originals of {now.residue:,} records, and there may be no other copy of what"
-            f" the target does not hold; `memxfer migrate archive:{place} archive:./originals` keeps them."
-            f" {question}"
+            f"Remove {plain(job)}? Without its ledger nobody can list, verify or resume what it moved;"
+            f" `memxfer jobs export {plain(job)} {plain(job)}.tar.gz` keeps a copy."
         )
-    if not yes and not typer.confirm(question, err=True):
+    if held.originals is not None and held.records != 0:
+        records = "records" if held.records is None else f"{held.records:,} records"
+        question = (
+            f"{plain(held.originals)} holds the originals of {records}, and there may be no other copy of"
+            " what the target does not hold; "
+            f"`memxfer migrate {plain(held.archive)} archive:./originals` keeps them. {question}"
+        )
+    if not yes and not typer.confirm(session.complete(question), err=True):
         return exits.INTERRUPTED
     migration.remove_job(job, state_dir=session.state_dir, with_residue=True)
     _say(session, {"job": job, "removed": True}, f"Removed {plain(job)}.")
@@ -121,4 +123,4 @@ def _say(session: Session, facts: dict[str, object], text: str) -> None:
 
         write_json(facts)
     elif not session.quiet:
-        typer.echo(text)
+        typer.echo(session.complete(text))

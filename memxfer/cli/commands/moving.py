@@ -188,6 +188,12 @@ def resume(
     everything: Annotated[
         bool, typer.Option("--all", metavar="", help="A job begun with --sample moves the rest too.")
     ] = False,
+    moved: Annotated[
+        bool,
+        typer.Option(
+            "--moved", metavar="", help="The job's stores were moved to where the connections lead now."
+        ),
+    ] = False,
     wait_ready: WaitReady = False,
     on_uncertain: OnUncertain = "stop",
     no_wait: NoWait = False,
@@ -205,6 +211,7 @@ def resume(
                 config=config_of(session),
                 state_dir=session.state_dir,
                 everything=everything,
+                moved=moved,
                 options=options,
                 observer=view,
                 stop=stop,
@@ -228,6 +235,7 @@ def _show_rehearsal(session: Session, result: JobResult) -> int:
 
 def show_result(session: Session, result: JobResult) -> int:
     """Print how a job stands; return the exit code for it."""
+    result = result.model_copy(update={"message": session.complete(result.message)})
     if session.as_json:
         from memxfer.report.machine import write_json
 

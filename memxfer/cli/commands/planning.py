@@ -113,6 +113,7 @@ def _say_what_is_missing(session: Session, made: JobPlan) -> int:
     try:
         check_agreed(made)
     except DecisionRequiredError as error:
+        session.complete_error(error)
         show(error, session)
         return exits.DECISION
     return exits.CLEAN

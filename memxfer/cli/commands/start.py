@@ -45,7 +45,7 @@ def init(session: Session) -> None:
     from memxfer import config
     from memxfer.errors import ConfigError
 
-    file = Path(session.config or config.DEFAULT_PATH)
+    file = Path(session.config or config.DEFAULT_PATH).expanduser()
     try:
         with file.open("x", encoding="utf-8") as out:
             out.write(config.template())
@@ -58,4 +58,4 @@ def init(session: Session) -> None:
 
         write_json({"config": str(file)})
         return
-    typer.echo(f"Wrote {file}. Next: edit it, then `memxfer providers check old`.")
+    typer.echo(session.complete(f"Wrote {file}. Next: edit it, then `memxfer providers check old`."))

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from memxfer.config import Config
+from memxfer.config import Config, state_dir_of
 from memxfer.errors import UnsupportedOperationError
 from memxfer.migration.endpoints import Entrance, entrance_of, overruled
 from memxfer.migration.evidence import ClaimVerdict, prepare_folder, save_evidence
 from memxfer.migration.observer import Observer, SilentObserver
-from memxfer.migration.options import DEFAULT_STATE_DIR, Endpoint, StopSignal
+from memxfer.migration.options import Endpoint, StopSignal
 from memxfer.migration.probing.claims import claims_of
 from memxfer.migration.probing.planning import OWNER
 from memxfer.migration.probing.report import ProbeReport, ProbeStatus
@@ -59,7 +59,7 @@ async def probe(
     endpoint: Endpoint,
     *,
     config: Config | None = None,
-    state_dir: str | Path = DEFAULT_STATE_DIR,
+    state_dir: str | Path | None = None,
     observer: Observer | None = None,
     stop: StopSignal | None = None,
 ) -> ProbeReport:
@@ -91,6 +91,7 @@ async def probe(
         ConfigError, ProviderError: It cannot be opened; nothing was written.
     """
     observer = observer or SilentObserver()
+    state_dir = state_dir_of(state_dir, config=config)
     entrance = _target(entrance_of(endpoint, config=config, observer=observer))
     if entrance.is_connection:
         prepare_folder(state_dir)  # found out now, not after documents were paid for

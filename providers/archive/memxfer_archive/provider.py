@@ -98,16 +98,16 @@ class ArchiveProvider(MemoryProvider[ArchiveConfig]):
         manifest = await asyncio.to_thread(
             lambda: plan_archive(self._path, now=self.clock.now(), tool=tool_name())
         )
-        self._identity = StoreIdentity(self.name, manifest.id)
+        self._identity = StoreIdentity(self.name, manifest.id, self._place)
         return BackendInfo(f"archive {self._path}", details={"records": str(manifest.records)})
 
     async def _connect_source(self) -> BackendInfo:
         archive = await asyncio.to_thread(ArchiveReader, self._path)
         origin = self._chosen_origin(archive)
         self._identity = (
-            StoreIdentity(origin.provider, origin.namespace)
+            StoreIdentity(origin.provider, origin.namespace, self._place)
             if origin
-            else StoreIdentity(self.name, archive.archive_id)
+            else StoreIdentity(self.name, archive.archive_id, self._place)
         )
         self._parts = [part for part in archive.parts if part.origin == origin]
         self._close_pages()
@@ -126,6 +126,11 @@ class ArchiveProvider(MemoryProvider[ArchiveConfig]):
         choices = ", ".join(f'origin = "{name}"' for name in names)
         problem = f"nothing from {wanted!r}" if wanted else "the records of several stores"
         raise ConfigError(f"the archive {self._path} holds {problem}; set one of {choices}")
+
+    @property
+    def _place(self) -> str:
+        """The folder: a copy has the archive's id as well, and two archives of one store one origin."""
+        return str(self._path.resolve())
 
     async def _aclose(self) -> None:
         self._close_pages()

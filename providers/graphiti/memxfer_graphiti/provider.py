@@ -62,6 +62,7 @@ class GraphitiProvider(MemoryProvider[GraphitiConfig]):
     _client: GraphitiClient | None = None
     _opened: Role | None = None
     _namespace: str | None = None
+    _place: str = ""
 
     @classmethod
     def from_location(cls, location: str) -> dict[str, Any]:
@@ -89,6 +90,7 @@ class GraphitiProvider(MemoryProvider[GraphitiConfig]):
                 raise
             self._client, self._opened = client, role
             self._namespace = self.config.namespace or client.place.namespace
+            self._place = client.place.local
         return self._info(self._client, role)
 
     def _info(self, client: GraphitiClient, role: Role) -> BackendInfo:
@@ -112,7 +114,7 @@ class GraphitiProvider(MemoryProvider[GraphitiConfig]):
         """Return the graph: the file's name, or the server's host and database; or `namespace`."""
         if self._namespace is None:
             raise ProviderError("graphiti is not connected; call connect first", provider=self.name)
-        return StoreIdentity(self.name, self._namespace)
+        return StoreIdentity(self.name, self._namespace, self._place)
 
     def place(self) -> str | None:
         """Return the file, or the server's address and the database, whatever `namespace` says."""

@@ -216,7 +216,7 @@ _STORES: dict[str, type[StoreSettings]] = {
 def load_application(config: Mem0OssConfig) -> Application:
     """Read the app's dict from the connection or its file.
 
-    Relative paths are looked up in the file's folder, then in the working folder.
+    Relative paths are looked up in the folder of the file they stand in, then in the working folder.
 
     Raises:
         ConfigError: The file is missing or unreadable, or a field is unknown or of a wrong type; the
@@ -240,7 +240,7 @@ def load_application(config: Mem0OssConfig) -> Application:
 
 def _read(config: Mem0OssConfig) -> tuple[str, Path, Any]:
     if config.config_file is None:
-        return "memory", Path.cwd(), config.memory
+        return "memory", config.folder, config.memory
     path = config.config_file.absolute()
     label = str(config.config_file)
     try:

@@ -69,6 +69,7 @@ class Mem0OssProvider(MemoryProvider[Mem0OssConfig]):
     _client: Mem0Client | None = None
     _opened: Role | None = None
     _namespace: str | None = None
+    _place: str = ""
 
     @classmethod
     def from_location(cls, location: str) -> dict[str, Any]:
@@ -94,7 +95,7 @@ class Mem0OssProvider(MemoryProvider[Mem0OssConfig]):
         """
         if self._namespace is None:
             raise self._not_open()
-        return StoreIdentity(self.name, self._namespace)
+        return StoreIdentity(self.name, self._namespace, self._place)
 
     def place(self) -> str | None:
         """Return the folder and the collection, or the server's address; whatever `namespace` says."""
@@ -123,6 +124,7 @@ class Mem0OssProvider(MemoryProvider[Mem0OssConfig]):
             raise
         self._worker, self._client, self._opened = worker, client, role
         self._namespace = self.config.namespace or client.vectors.place.namespace
+        self._place = client.vectors.place.local
 
     def _secrets(self) -> Iterable[str]:
         """Return those of the app's dict too: its store, its embedder."""

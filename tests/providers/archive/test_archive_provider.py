@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import msgspec
@@ -95,7 +96,7 @@ async def test_source_passes_for_the_store_it_was_made_from(make, write):
     await write(plain(0))
     source = make()
     await source.connect(Role.SOURCE)
-    assert source.store() == MEM0
+    assert replace(source.store(), place="") == MEM0
     (record,) = (await read(source))[0].records
     assert key_for(record, source.store()) == key_for(plain(0), MEM0)
     await source.aclose()
@@ -122,7 +123,7 @@ async def test_archive_of_several_stores_needs_a_choice(make, write):
     for origin, count in ((MEM0, 1), (ZEP, 2)):
         source = make(origin=f"{origin.provider}:{origin.namespace}")
         await source.connect(Role.SOURCE)
-        assert source.store() == origin
+        assert replace(source.store(), place="") == origin
         assert sum(len(page.records) for page in await read(source)) == count == await source.count()
         await source.aclose()
 

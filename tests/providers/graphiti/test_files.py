@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -156,6 +157,8 @@ async def test_a_refused_file_is_given_back(tmp_path):
 async def test_the_namespace_is_the_file_s_name_wherever_it_is(graph):
     async with opened(graph.make, Role.SOURCE) as source:
         assert source.store().namespace == "graph.kuzu"
+        assert source.store().place.endswith("/graph.kuzu")
+        assert Path(source.store().place).is_absolute()
     async with opened(lambda: graph.make(namespace="prod"), Role.SOURCE) as source:
         assert source.store().namespace == "prod"
 

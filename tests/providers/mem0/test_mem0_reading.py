@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import threading
 from datetime import UTC, datetime
+from pathlib import Path
 
 import anyio
 import pytest
@@ -195,9 +197,14 @@ async def test_the_store_is_named_by_its_collection_not_by_its_machine(app):
     expected = "memories"
     if app.kind == "pgvector":
         expected = f"{app.fields['connection_string'].partition('?')[0].rpartition('/')[2]}/memories"
-    assert provider.store() == StoreIdentity("mem0-oss", expected)
+    place = provider.store().place
+    assert provider.store() == StoreIdentity("mem0-oss", expected, place)
     assert str(app.folder) not in provider.store().namespace
-    assert named.store() == StoreIdentity("mem0-oss", "prod")
+    assert named.store() == StoreIdentity("mem0-oss", "prod", place)
+    if app.kind == "pgvector":
+        assert re.fullmatch(r"/.*:\d+#.*/memories", place)
+    else:
+        assert place == f"{Path(app.fields['path']).resolve()}#memories"
     await provider.aclose()
     await named.aclose()
 

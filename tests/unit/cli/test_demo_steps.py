@@ -121,8 +121,8 @@ def test_the_configuration_names_two_stores_that_are_not_the_same(tmp_path):
     assert set(config.connections) == {"old", "new", "copy"}
     assert config.connection("new").settings["api_key"] == "env:SYNAP_API_KEY"
     assert secrets == {"SYNAP_API_KEY": "k"}
-    assert config.connection("old").settings["config_file"] == str(sample)
-    assert config.connection("copy").settings["config_file"] == str(tmp_path / "copy" / "mem0.json")
+    assert config.connection("old").open().config.config_file == sample
+    assert config.connection("copy").open().config.config_file == tmp_path / "copy" / "mem0.json"
     assert (tmp_path / "copy" / "mem0.json").read_text() == '{"path": "qdrant"}'
 
 

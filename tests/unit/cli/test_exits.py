@@ -17,6 +17,7 @@ CODES = {
     errors.SecretError: 2,
     errors.LedgerError: 2,
     errors.JobNotFoundError: 2,
+    errors.JobExistsError: 2,
     errors.JobLockedError: 2,
     errors.FingerprintMismatchError: 2,
     errors.UnsupportedOperationError: 2,

@@ -18,13 +18,13 @@ def test_a_group_takes_them_before_and_after_its_command_too(cli, verbs):
     calls = verbs(list_jobs=[])
     assert cli("--state-dir", "a", "jobs", "--json").exit_code == 0
     assert cli("jobs", "--json", "list", "--state-dir", "b").exit_code == 0
-    assert [args for _, args, _ in calls] == [(Path("a"),), (Path("b"),)]
+    assert [args for _, args, _ in calls] == [(Path("a").absolute(),), (Path("b").absolute(),)]
 
 
 def test_the_option_nearest_to_the_command_wins(cli, verbs, result):
     calls = verbs(status=result())
     cli("--state-dir", "outer", "status", "j", "--state-dir", "inner")
-    assert calls[0][2]["state_dir"] == Path("inner")
+    assert calls[0][2]["state_dir"] == Path("inner").absolute()
 
 
 def test_options_left_out_keep_their_value():

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 from memxfer.errors import JobNotFoundError
+from memxfer.migration import Holdings
 from memxfer.migration.results import Failure, JobStatus, JobSummary
 
 FAILURES = [
@@ -52,22 +53,22 @@ def test_a_state_folder_without_jobs_says_so(cli, verbs):
     assert "No jobs here." in cli("jobs").stdout
 
 
-def test_rm_asks_and_leaves_the_job_without_a_yes(cli, verbs, result):
-    calls = verbs(status=result(), remove_job=None)
+def test_rm_asks_and_leaves_the_job_without_a_yes(cli, verbs):
+    calls = verbs(holdings=Holdings(None, 0, True), remove_job=None)
     answer = cli("jobs", "rm", "j", input="n\n")
     assert answer.exit_code == 130
-    assert [name for name, _, _ in calls] == ["status"]
+    assert [name for name, _, _ in calls] == ["holdings"]
 
 
-def test_rm_removes_after_a_yes_and_with_the_flag(cli, verbs, result):
-    calls = verbs(status=result(), remove_job=None)
+def test_rm_removes_after_a_yes_and_with_the_flag(cli, verbs):
+    calls = verbs(holdings=Holdings(None, 0, True), remove_job=None)
     assert cli("jobs", "rm", "j", input="y\n").exit_code == 0
     assert cli("jobs", "rm", "j", "--yes").exit_code == 0
-    assert [name for name, _, _ in calls] == ["status", "remove_job"] * 2
+    assert [name for name, _, _ in calls] == ["holdings", "remove_job"] * 2
 
 
 def test_rm_of_a_job_that_is_not_there_does_not_ask(cli, verbs):
-    verbs(status=JobNotFoundError("no job 'j'"))
+    verbs(holdings=JobNotFoundError("no job 'j'"))
     answer = cli("jobs", "rm", "j", input="y\n")
     assert answer.exit_code == 2
     assert "Remove" not in answer.output
@@ -77,5 +78,5 @@ def test_export_and_import_pass_file_and_state_folder(cli, verbs):
     calls = verbs(export_job=None, import_job="j1")
     cli("jobs", "export", "j1", "j1.tar.gz", "--state-dir", "here")
     answer = cli("jobs", "import", "j1.tar.gz", "--json")
-    assert calls[0] == ("export_job", ("j1", Path("j1.tar.gz")), {"state_dir": Path("here")})
+    assert calls[0] == ("export_job", ("j1", Path("j1.tar.gz")), {"state_dir": Path("here").absolute()})
     assert json.loads(answer.stdout) == {"job": "j1"}

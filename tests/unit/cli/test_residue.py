@@ -1,10 +1,13 @@
 """What the command line says of originals, and how hard it is to lose them."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from memxfer.migration import Options
+from memxfer.migration import Holdings, Options
+
+KEPT = Holdings(Path("here/jobs/j/residue"), 1234, True)
 
 
 @pytest.fixture
@@ -48,28 +51,33 @@ def test_the_json_has_the_number(cli, verbs, kept):
     assert "residue_path" not in shown
 
 
-def test_rm_names_what_would_be_lost_and_how_to_keep_it(cli, verbs, kept):
-    calls = verbs(status=kept(), remove_job=None)
+def test_rm_names_what_would_be_lost_and_how_to_keep_it(cli, verbs):
+    calls = verbs(holdings=KEPT, remove_job=None)
     answer = cli("jobs", "rm", "j", input="n\n")
     asked = " ".join(answer.output.split())
     assert answer.exit_code == 130
     assert "originals of 1,234 records" in asked
     assert "memxfer migrate archive:here/jobs/j/residue archive:./originals" in asked
     assert "memxfer jobs export" in asked
-    assert [name for name, _, _ in calls] == ["status"]
+    assert [name for name, _, _ in calls] == ["holdings"]
 
 
 @pytest.mark.parametrize(("words", "typed"), [((), "y\n"), (("--yes",), "")])
-def test_rm_lets_them_go_after_a_yes(cli, verbs, kept, words, typed):
-    calls = verbs(status=kept(), remove_job=None)
+def test_rm_lets_them_go_after_a_yes(cli, verbs, words, typed):
+    calls = verbs(holdings=KEPT, remove_job=None)
     assert cli("jobs", "rm", "j", *words, input=typed).exit_code == 0
     assert calls[-1][2]["with_residue"] is True
 
 
-def test_rm_without_anybody_to_ask_removes_nothing(cli, verbs, kept):
-    calls = verbs(status=kept(), remove_job=None)
+def test_rm_without_anybody_to_ask_removes_nothing(cli, verbs):
+    calls = verbs(holdings=KEPT, remove_job=None)
     assert cli("jobs", "rm", "j", input="").exit_code != 0
-    assert [name for name, _, _ in calls] == ["status"]
+    assert [name for name, _, _ in calls] == ["holdings"]
+
+
+def test_rm_of_a_damaged_job_says_that_nobody_knows_how_many_originals_would_go(cli, verbs):
+    verbs(holdings=Holdings(KEPT.originals, None, False), remove_job=None)
+    assert "originals of records" in " ".join(cli("jobs", "rm", "j", input="n\n").output.split())
 
 
 def test_the_default_is_the_librarys():

@@ -1,8 +1,10 @@
 """A configuration that is wrong says where and how, and never quotes a secret."""
 
+from pathlib import Path
+
 import pytest
 
-from memxfer.config import DEFAULT_PATH, Config, load_config, template
+from memxfer.config import DEFAULT_PATH, Config, load_config, state_dir_of, template
 from memxfer.errors import ConfigError, SecretError, UnknownConnectionError, UnknownProviderError
 
 SECRET = "sk-very-secret-0123456789"  # what must never be quoted
@@ -12,6 +14,7 @@ SECRET = "sk-very-secret-0123456789"  # what must never be quoted
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MEMXFER_CONFIG", raising=False)
+    monkeypatch.delenv("MEMXFER_STATE_DIR", raising=False)
     return tmp_path
 
 
@@ -67,9 +70,82 @@ def test_a_remote_provider_takes_no_location():
 def test_paths_are_relative_to_their_file(write, here):
     write('[connections.c]\nprovider = "archive"\npath = "data/x"', "deep/memxfer.toml")
     connection = load_config(here / "deep/memxfer.toml").connection("c")
-    assert connection.settings["path"] == str(here / "deep/data/x")
+    assert connection.open().config.path == here / "deep/data/x"
     write('[connections.c]\nprovider = "archive"\npath = "/abs/x"')
-    assert load_config().connection("c").settings["path"] == "/abs/x"
+    assert load_config().connection("c").open().config.path == Path("/abs/x")
+
+
+@pytest.mark.parametrize(
+    ("provider", "field"),
+    [("memory", "identity"), ("synap", "cache_path"), ("graphiti", "path"), ("mem0-oss", "config_file")],
+)
+@pytest.mark.parametrize("named", ["deep/memxfer.toml", "./deep/../deep/memxfer.toml"])
+def test_every_path_of_every_provider_counts_from_the_file(write, here, provider, field, named):
+    write(f'[connections.c]\nprovider = "{provider}"\n{field} = "data/x"\n', "deep/memxfer.toml")
+    if provider == "synap":
+        write(
+            '[connections.c]\nprovider = "synap"\napi_key = "k"\ncache_path = "data/x"', "deep/memxfer.toml"
+        )
+    found = getattr(load_config(named).connection("c").open().config, field)
+    assert found.is_absolute()
+    assert found.resolve() == here / "deep/data/x"
+
+
+def test_the_secrets_file_and_inline_paths_count_from_the_file_too(write, here):
+    write("sk-from-file\n", "deep/keys/synap")
+    write('[connections.c]\nprovider = "synap"\napi_key = "file:keys/synap"', "deep/memxfer.toml")
+    assert (
+        load_config("deep/memxfer.toml").connection("c").open().config.api_key.get_secret_value()
+        == "sk-from-file"
+    )
+    write('[connections.c]\nprovider = "mem0-oss"\nmemory = { version = "v1.1" }', "deep/memxfer.toml")
+    assert load_config("deep/memxfer.toml").connection("c").open().config.folder == here / "deep"
+
+
+def test_the_file_that_an_identity_names_is_told_in_a_plan_by_its_name_alone(write, here):
+    write('[connections.c]\nprovider = "memory"\nidentity = "data/people.csv"', "deep/memxfer.toml")
+    config = load_config(here / "deep/memxfer.toml").connection("c").open().config
+    assert config.decisions() == {"identity": "people.csv"}
+
+
+# -- the state folder ---------------------------------------------------------------------------
+
+
+def test_the_state_folder_is_the_one_given_then_the_environments_then_beside_the_file(
+    here, write, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(here / "home"))
+    file = write("", "deep/memxfer.toml")
+    assert state_dir_of() == here / ".memxfer"
+    assert state_dir_of(config="deep/memxfer.toml") == here / "deep/.memxfer"
+    assert state_dir_of(config=load_config(file)) == here / "deep/.memxfer"
+    assert state_dir_of(config=Config()) == here / ".memxfer"
+    monkeypatch.setenv("MEMXFER_CONFIG", "deep/memxfer.toml")
+    assert state_dir_of() == here / "deep/.memxfer"
+    monkeypatch.setenv("MEMXFER_STATE_DIR", "~/jobs")
+    assert state_dir_of() == state_dir_of(config=file) == here / "home/jobs"
+    assert state_dir_of("mine", config=file) == here / "mine"
+    with pytest.raises(ConfigError, match="home folder of '~no-such-user-here'"):
+        state_dir_of("~no-such-user-here")
+
+
+# -- encodings ----------------------------------------------------------------------------------
+
+TEXT = '[connections.c]\nprovider = "memory"\nstore = "ä"\n'
+
+
+def test_a_byte_order_mark_is_no_error(here):
+    (here / DEFAULT_PATH).write_bytes(TEXT.encode("utf-8-sig"))
+    assert load_config().connection("c").open().config.store == "ä"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_another_unicode_encoding_is_refused_by_its_name(here, encoding):
+    (here / DEFAULT_PATH).write_bytes(TEXT.encode(encoding))
+    with pytest.raises(
+        ConfigError, match=r"memxfer.toml cannot be read: it is UTF-16 or UTF-32; save it as UTF-8"
+    ):
+        load_config()
 
 
 @pytest.mark.parametrize(
@@ -91,7 +167,7 @@ def test_a_file_of_another_form_is_named_with_what_is_wrong(write, text, told):
 
 
 def test_a_file_that_cannot_be_read_is_named(here):
-    with pytest.raises(ConfigError, match=r"no configuration file nowhere.toml"):
+    with pytest.raises(ConfigError, match=r"no configuration file .*nowhere.toml"):
         load_config("nowhere.toml")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config(here)

@@ -133,15 +133,14 @@ def test_what_is_neither_is_an_unknown_connection(load, name):
 
 def test_a_home_folder_in_a_path_is_understood_or_told(load, monkeypatch):
     monkeypatch.setenv("HOME", "/home/somebody")
-    text = "[connections.a]\nprovider='keyed'\nconfig_file='{}'\n"
+    text = "[connections.a]\nprovider='keyed'\napi_key='k'\npath='{}'\n"
 
-    found = load(text.format("~/mem0.json")).connection("a").settings
+    found = load(text.format("~/mem0.json")).connection("a").open().config
 
-    assert found == {"config_file": "/home/somebody/mem0.json"}
-    with pytest.raises(
-        ConfigError, match=r"some.toml: 'config_file': the home folder of '~no-such-user-here/x'"
-    ):
-        load(text.format("~no-such-user-here/x"))
+    assert found.path == "/home/somebody/mem0.json"
+    told = r"some.toml: \[connections.a\]: 'path': the home folder of '~no-such-user-here/x'"
+    with pytest.raises(ConfigError, match=told):
+        load(text.format("~no-such-user-here/x")).connection("a").open()
 
 
 def test_every_commented_setting_of_init_is_one_its_provider_takes(load):

@@ -15,7 +15,7 @@ from memxfer.engine.pipeline import Pipeline
 from memxfer.engine.residue import Residue
 from memxfer.engine.settings import EngineSettings
 from memxfer.ids import KeyTemplate
-from memxfer.ledger import Ledger, State
+from memxfer.ledger import Ledger, State, create_ledger
 from memxfer.ledger.states import RESIDUE_LINES
 from memxfer.models import MemoryRecord, Scope
 from memxfer.spi import ClientKey, Document, Role, Selection, StoreIdentity
@@ -161,6 +161,8 @@ class Job:
         clock = options.pop("clock", None) or ManualClock()
         source, target = endpoints or self.build(clock=clock, **built)
         archive = self.open_residue(clock)
+        if not self.path.exists():
+            create_ledger(self.path)
         ledger = (
             CrashingLedger(self.path, crash_at=crash_at, durable=durable, residue=archive)
             if crash_at

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from memxfer.ledger import Change, Ledger, State, StateFolder
+from memxfer.ledger import Change, FirstPlan, Ledger, State, StateFolder, create_ledger
 
 
 @pytest.fixture
@@ -21,6 +21,8 @@ def now():
 
 @pytest.fixture
 def path(tmp_path):
+    """Where a new ledger is."""
+    create_ledger(tmp_path / "ledger.sqlite")
     return tmp_path / "ledger.sqlite"
 
 
@@ -55,6 +57,18 @@ def fill():
 @pytest.fixture
 def folders(tmp_path):
     return StateFolder(tmp_path / "state")
+
+
+@pytest.fixture
+def begin(folders, now):
+    """Begin a job that nobody runs; gives its folder."""
+
+    def begun(job, text="{}"):
+        with folders.claim(job) as folder:
+            folder.begin(FirstPlan(job, "f" * 32, text, now), text)
+        return folder
+
+    return begun
 
 
 @pytest.fixture

@@ -24,20 +24,23 @@ LOCK = """
 
 
 @pytest.fixture
-def job(folders):
-    folder = folders.create("j1")
-    folder.write_plan('{"job": "j1"}')
-    Ledger(folder.ledger_path).close()
-    return folder
+def job(begin):
+    return begin("j1", '{"job": "j1"}')
 
 
 def test_a_new_job_is_readable_by_its_user_alone(folders):
-    folder = folders.create("j1")
-    assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
-    assert stat.S_IMODE(folders.root.stat().st_mode) == 0o700
-    assert list(folder.path.iterdir()) == []
-    assert not folder.exists()
-    assert folders.jobs() == []
+    with folders.claim("j1") as folder:
+        assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
+        assert stat.S_IMODE(folders.root.stat().st_mode) == 0o700
+        assert not folder.exists()
+
+
+def claimed(folders):
+    def claim(job):
+        with folders.claim(job):
+            pass
+
+    return claim
 
 
 @pytest.mark.parametrize(
@@ -45,7 +48,7 @@ def test_a_new_job_is_readable_by_its_user_alone(folders):
     ["", ".", "..", "a/b", "../x", "/etc", "a\\b", "-x", ".hidden", "a b", "ä", "a\n", "x" * 129, "a\x00"],
 )
 def test_a_name_that_is_no_plain_word_is_no_job(folders, name):
-    for use in (folders.create, folders.open, folders.has, folders.remove):
+    for use in (claimed(folders), folders.open, folders.check_free, folders.remove):
         with pytest.raises(ConfigError, match="cannot be a job's name"):
             use(name)
     assert not folders.root.exists()
@@ -54,29 +57,29 @@ def test_a_name_that_is_no_plain_word_is_no_job(folders, name):
 def test_a_state_folder_that_cannot_be_is_a_config_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="--state-dir"):
-        StateFolder(tmp_path / "file" / "state").create("j1")
+        claimed(StateFolder(tmp_path / "file" / "state"))("j1")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
 def test_a_read_only_state_folder_is_a_config_error(tmp_path):
     (tmp_path / "state").mkdir(mode=0o500)
     with pytest.raises(ConfigError, match="--state-dir"):
-        StateFolder(tmp_path / "state").create("j1")
+        claimed(StateFolder(tmp_path / "state"))("j1")
 
 
 def test_a_job_that_is_not_there_is_named(folders):
     with pytest.raises(JobNotFoundError, match="'j1'"):
         folders.open("j1")
-    assert not folders.has("j1")
+    assert not folders.check_free("j1").exists()
     assert folders.jobs() == []
 
 
-def test_jobs_are_listed_by_name_and_strangers_are_not(folders, job):
-    folders.create("a0").write_plan("{}")
-    folders.create("unborn")
+def test_jobs_are_listed_by_name_and_strangers_are_not(folders, job, begin):
+    begin("a0")
+    (folders.root / "jobs" / "stopped-before-it-began").mkdir()
     (folders.root / "jobs" / "not a job").mkdir()
     (folders.root / "jobs" / "file").write_text("")
-    assert [folder.job for folder in folders.jobs()] == ["a0", "j1"]
+    assert [folder.job for folder in folders.jobs()] == ["a0", "j1", "stopped-before-it-began"]
 
 
 def test_a_plan_is_written_whole_and_replaces_the_old_one(job):
@@ -125,8 +128,8 @@ def test_the_lock_is_let_go_when_the_run_fails(job):
     assert not job.is_running()
 
 
-def test_removing_takes_the_folder_and_nothing_else(folders, job):
-    folders.create("j2").write_plan("{}")
+def test_removing_takes_the_folder_and_nothing_else(folders, job, begin):
+    begin("j2")
     folders.remove("j1")
     assert not job.path.exists()
     assert [folder.job for folder in folders.jobs()] == ["j2"]

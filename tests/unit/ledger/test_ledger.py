@@ -412,6 +412,7 @@ async def test_the_thread_ends_with_the_ledger(path):
 
 
 def test_reading_creates_no_file(path):
+    path.unlink()
     with pytest.raises(LedgerError):
         connect(path, read_only=True)
     with pytest.raises(LedgerError, match="no ledger"):

@@ -13,15 +13,12 @@ import pytest
 
 from memxfer.archive import is_archive_file
 from memxfer.errors import ConfigError, LedgerError
-from memxfer.ledger import Ledger, StateFolder
+from memxfer.ledger import StateFolder
 
 
 @pytest.fixture
-def job(folders):
-    folder = folders.create("j1")
-    folder.write_plan("{}")
-    Ledger(folder.ledger_path).close()
-    return folder
+def job(begin):
+    return begin("j1")
 
 
 def carried(*names, content=b"data"):
@@ -234,7 +231,7 @@ def test_a_full_disk_is_told_before_a_job_begins(folders, job, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    for use in (job.check_room, lambda: folders.create("j2"), lambda: job.write_plan("{}")):
+    for use in (job.check_room, lambda: folders.claim("j2").__enter__(), lambda: job.write_plan("{}")):
         with pytest.raises(LedgerError, match=r"jobs/j[12] cannot be written \(No space left.*--state-dir"):
             use()
 

@@ -1,11 +1,12 @@
 import json
+import shutil
 import sqlite3
 
 import pytest
 
 from memxfer import migration
-from memxfer.errors import ConfigError, JobLockedError, JobNotFoundError, LedgerError
-from memxfer.ledger import StateFolder
+from memxfer.errors import ConfigError, JobExistsError, JobLockedError, JobNotFoundError, LedgerError
+from memxfer.ledger import StateFolder, create_ledger
 from memxfer.migration import JobStatus
 
 pytestmark = pytest.mark.anyio
@@ -112,29 +113,96 @@ async def test_a_run_that_never_ended_is_told_as_interrupted(moved, state):
     assert migration.status("move", state_dir=state).status is JobStatus.INTERRUPTED
 
 
-@pytest.mark.parametrize("text", [b"{}", b"\xff\xfe", b""])
-async def test_a_damaged_plan_is_told_and_does_not_hide_other_jobs(moved, state, ends, text):
-    await migration.migrate(ends.read(), ends.write(), state_dir=state, job="next")
-    StateFolder(state).open("move").plan_path.write_bytes(text)
+@pytest.mark.parametrize("text", [b"{}", b"\xff\xfe", b"", b" \n", None])
+async def test_a_lost_plan_is_told_and_written_anew_from_the_ledger(moved, state, ends, notes, text):
+    """plan.json can be lost; the ledger's copy cannot without the ledger."""
+    path = StateFolder(state).open("move").plan_path
+    before = path.read_bytes()
+    path.unlink()
+    if text is not None:
+        path.write_bytes(text)
 
-    with pytest.raises(LedgerError, match="the plan of job move cannot be read"):
-        migration.status("move", state_dir=state)
-    assert [(job.job, job.status, job.source) for job in migration.list_jobs(state)] == [
-        ("move", JobStatus.FAILED, "?"),
-        ("next", JobStatus.COMPLETED, "memory"),
-    ]
+    assert (
+        "plan.json" in (now := migration.status("move", state_dir=state)).message
+        or "the plan of job" in now.message
+    )
+    assert "`memxfer resume move` writes it anew" in now.message
+    assert [job.source for job in migration.list_jobs(state)] == ["memory"]
+    with pytest.raises(JobExistsError):
+        await migration.migrate(ends.read(), ends.write(), state_dir=state, job="move")
+    again = await migration.resume(
+        "move", state_dir=state, source=ends.read(), target=ends.write(), observer=notes
+    )
+
+    assert again.counts == moved.counts
+    assert path.read_bytes() == before
+    assert ["written anew from the ledger's copy" in told for _, told in notes.notices] == [True]
 
 
-async def test_a_job_that_died_before_its_ledger_was_made_is_listed(moved, state):
+async def test_a_plan_of_another_version_is_refused_and_not_overwritten(moved, state):
+    path = StateFolder(state).open("move").plan_path
+    path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
+    before = path.read_bytes()
+
+    with pytest.raises(LedgerError, match="another version of memxfer"):
+        await migration.resume("move", state_dir=state)
+    assert path.read_bytes() == before
+
+
+async def test_a_job_whose_ledger_is_lost_is_refused_listed_and_removed(moved, state, ends):
+    """Going on without it would store everything twice."""
     folder = StateFolder(state).open("move")
     for file in folder.path.glob("ledger.sqlite*"):
         file.unlink()
+    before = len(ends.target)
 
     (job,) = migration.list_jobs(state)
 
-    assert (job.status, job.source, job.listed, job.stored) == (JobStatus.INTERRUPTED, "memory", 0, 0)
-    with pytest.raises(LedgerError, match="no ledger"):
+    assert (job.status, job.source, job.listed, job.stored) == (JobStatus.FAILED, "memory", 0, 0)
+    with pytest.raises(LedgerError, match=r"no ledger.*`memxfer jobs rm move`"):
         migration.status("move", state_dir=state)
+    with pytest.raises(LedgerError, match="no ledger"):
+        await migration.resume("move", state_dir=state, source=ends.read(), target=ends.write())
+    with pytest.raises(JobExistsError):
+        await migration.migrate(ends.read(), ends.write(), state_dir=state, job="move")
+    assert not folder.ledger_path.exists()
+    assert len(ends.target) == before
+    migration.remove_job("move", state_dir=state, with_residue=True)
+    assert migration.list_jobs(state) == []
+
+
+@pytest.mark.parametrize("other", ["another job of the same move", "a job of another move", "no job at all"])
+async def test_the_ledger_of_another_job_is_refused(moved, state, ends, other):
+    folder = StateFolder(state).open("move")
+    folder.ledger_path.unlink()
+    if other == "no job at all":
+        create_ledger(folder.ledger_path)
+    else:
+        where = "user=alice" if other == "a job of another move" else None
+        options = migration.Options(where=where)
+        await migration.migrate(ends.read(), ends.write(), state_dir=state, job="next", options=options)
+        shutil.copy(StateFolder(state).open("next").ledger_path, folder.ledger_path)
+    before = len(ends.target)
+
+    with pytest.raises(LedgerError, match=r"holds no plan|belongs to another job") as told:
+        await migration.resume("move", state_dir=state, source=ends.read(), target=ends.write())
+    assert "`memxfer jobs rm move`" in str(told.value)
+    with pytest.raises(LedgerError):
+        migration.status("move", state_dir=state)
+    assert len(ends.target) == before
+
+
+async def test_a_job_stopped_before_it_began_is_listed_and_its_name_is_free(state, ends):
+    ends.seed(3)
+    (state / "jobs" / "early").mkdir(parents=True)
+    (state / "jobs" / "early" / "lock").touch()
+
+    (job,) = migration.list_jobs(state)
+    assert (job.job, job.status, job.source, job.running) == ("early", JobStatus.INTERRUPTED, "?", False)
+    with pytest.raises(JobNotFoundError, match="stopped before it began"):
+        await migration.resume("early", state_dir=state)
+    result = await migration.migrate(ends.read(), ends.write(), state_dir=state, job="early")
+    assert result.counts.stored == 3
 
 
 async def test_a_damaged_ledger_is_listed_as_failed(moved, state):

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from memxfer import migration
+from memxfer.cli.exits import code_of_result
 from memxfer.errors import (
     AuthError,
     ConfigError,
@@ -282,6 +283,38 @@ async def test_a_source_that_fails_while_it_is_looked_at_is_named(ends, clock, p
         await migration.diff(source, ends.write())
 
 
+@pytest.mark.parametrize("side", ["source", "target"])
+async def test_a_wrong_setting_met_in_mid_job_is_a_matter_of_configuration(ends, state, side):
+    ends.seed(40)
+
+    class Unset(type(ends.write())):
+        calls = 0
+
+        async def _met(self):
+            Unset.calls += 1
+            if Unset.calls == 3:
+                raise ConfigError("ca_file: no such file")
+
+        async def _write(self, batch):
+            await self._met()
+            return await super()._write(batch)
+
+        async def _read_page(self, *arguments):
+            await self._met()
+            return await super()._read_page(*arguments)
+
+    read = ends.read(max_page=5, kind=Unset) if side == "source" else ends.read(max_page=5)
+    write = ends.write(max_batch=5, kind=Unset) if side == "target" else ends.write(max_batch=5)
+    options = migration.Options(writers=1, scan=1)
+    first = await migration.migrate(read, write, state_dir=state, job="move", options=options)
+
+    assert (first.status, first.cause) == (JobStatus.PAUSED, "config")
+    assert code_of_result(first) == 2
+    assert "ca_file: no such file. Mend that first; then `memxfer resume move` goes on" in first.message
+    last = await migration.resume("move", state_dir=state, source=ends.read(), target=ends.write())
+    assert (last.status, len(ends.target)) == (JobStatus.COMPLETED, 40)
+
+
 # -- resume -----------------------------------------------------------------------------------
 
 
@@ -325,8 +358,8 @@ async def test_a_job_is_not_resumed_for_another_move(ends, state):
     ends.seed(2)
     await migration.migrate(ends.read(), ends.write(), state_dir=state, job="move")
 
+    target = f"memory:{ends.target.name}-other"
     with pytest.raises(FingerprintMismatchError, match="target: was"):
-        target = f"memory:{ends.target.name}-other"
         await migration.resume("move", state_dir=state, source=ends.read(), target=target)
     with pytest.raises(FingerprintMismatchError, match="document_id: was"):
         await migration.resume(

@@ -52,6 +52,7 @@ def ended(
         (StopCause.QUOTA, JobStatus.PAUSED, True),
         (StopCause.FATAL, JobStatus.PAUSED, True),
         (StopCause.UNAVAILABLE, JobStatus.PAUSED, True),
+        (StopCause.CONFIG, JobStatus.PAUSED, True),
         (StopCause.UNCERTAIN, JobStatus.INCOMPLETE, False),
         (StopCause.LEDGER, JobStatus.FAILED, True),
         (StopCause.BUG, JobStatus.FAILED, True),
@@ -63,6 +64,12 @@ def test_a_run_that_stopped_early_says_why_and_is_never_complete(cause, status, 
     assert (result.status, result.cause) == (status, cause.value)
     assert result.message.startswith("it says why")
     assert ("`memxfer resume move` goes on" in result.message) is goes_on
+
+
+def test_a_run_that_met_a_wrong_setting_says_to_mend_it_before_going_on():
+    result = ended(cause=StopCause.CONFIG, stored=9)
+
+    assert result.message == "it says why. Mend that first; then `memxfer resume move` goes on"
 
 
 @pytest.mark.parametrize(

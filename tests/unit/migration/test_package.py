@@ -28,6 +28,7 @@ NAMES = [
     "list_jobs",
     "load_config",
     "migrate",
+    "plan",
     "probe",
     "register",
     "resume",
@@ -57,8 +58,24 @@ def test_the_names_of_the_package_are_these():
 def test_every_name_of_the_package_is_what_its_home_calls_so(name):
     value = getattr(memxfer, name)
 
+    if name == "plan":
+        return  # the package of that name, which is the verb when called
     assert name == "__version__" or value.__name__ == name
     assert name not in migration.__all__ or value is getattr(migration, name)
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["import memxfer", "from memxfer.plan import JobPlan", "import memxfer.plan", "from memxfer import plan"],
+)
+def test_plan_is_the_verb_whatever_was_imported_before(before):
+    code = (
+        f"{before}\nimport asyncio, memxfer\nfrom memxfer.plan import JobPlan\n"
+        "try: asyncio.run(memxfer.plan('nowhere', 'nowhere'))\n"
+        "except memxfer.MemxferError as error: print(type(error).__name__, JobPlan.__name__)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert told.stdout == "UnknownConnectionError JobPlan\n", told.stderr
 
 
 def test_a_name_nobody_exports_is_an_attribute_error():

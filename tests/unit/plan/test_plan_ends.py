@@ -34,7 +34,7 @@ def test_everything_that_differs_is_named_with_before_and_after():
 def test_an_extra_field_of_this_version_is_damage_and_of_the_next_a_newer_plan():
     data = {**json.loads(plan().model_dump_json()), "a_new_field": 1}
 
-    with pytest.raises(LedgerError, match=r"cannot be read; was plan.json edited\?"):
+    with pytest.raises(LedgerError, match=r"cannot be read: plan.json is damaged"):
         JobPlan.read(json.dumps(data), "j1")
     with pytest.raises(LedgerError, match="written by another version of memxfer"):
         JobPlan.read(json.dumps({**data, "format": 2}), "j1")
@@ -58,4 +58,4 @@ def test_a_plan_names_connections_and_stores_and_has_no_place_for_more():
         "report",
         "forecast",
     }
-    assert set(PlanEnd.model_fields) == {"connection", "provider", "namespace"}
+    assert set(PlanEnd.model_fields) == {"connection", "provider", "namespace", "place"}

@@ -30,11 +30,13 @@ class Place:
         namespace: Its name in document keys, the same on every machine.
         summary: The same for people.
         where: The same by whatever way one gets there.
+        local: The real path of a file on this machine, which tells it from others of its name.
     """
 
     namespace: str
     summary: str
     where: str
+    local: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,9 @@ class KuzuEngine(Engine):
         self._file: KuzuFile | None = file
         self._pool_mb = pool_mb
         self._is_made = False
-        self.place = Place(file.path.name, f"Kuzu {file.path}", path_place(file.path))
+        self.place = Place(
+            file.path.name, f"Kuzu {file.path}", path_place(file.path), str(file.path.resolve())
+        )
 
     @classmethod
     async def open(cls, config: GraphitiConfig, role: Role) -> KuzuEngine:

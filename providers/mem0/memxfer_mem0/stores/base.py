@@ -7,11 +7,20 @@ from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from memxfer.spi import CursorExpiredError, ProviderError, UnsupportedOperationError
 
-__all__ = ["PROVIDER", "Place", "Row", "VectorStore", "make_cursor", "parse_cursor", "slice_ids"]
+__all__ = [
+    "PROVIDER",
+    "Place",
+    "Row",
+    "VectorStore",
+    "make_cursor",
+    "parse_cursor",
+    "slice_ids",
+]
 
 PROVIDER = "mem0-oss"
 KEY = "memxfer_key"
@@ -40,12 +49,20 @@ class Place:
     Attributes:
         namespace: Its name in document keys, the same on every machine.
         summary: The same for people.
-        path: The folder or file it is in, on this machine.
+        path: The folder it is in, on this machine.
     """
 
     namespace: str
     summary: str
     path: str | None = None
+
+    @property
+    def local(self) -> str:
+        """What tells a store on this machine from another of its name, however its path is written.
+
+        These stores have no id of their own (Qdrant, FAISS), or one that a copy shares (Chroma).
+        """
+        return f"{Path(self.path).resolve()}#{self.namespace}" if self.path else ""
 
 
 class VectorStore(ABC):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -20,6 +21,21 @@ from memxfer_mem0.stores.base import PROVIDER, Place, Row, VectorStore, slice_id
 __all__ = ["ListedStore"]
 
 _ALL = 10**9
+_ADDRESSES = frozenset(
+    {
+        "cluster_url",
+        "database",
+        "db_name",
+        "endpoint",
+        "host",
+        "path",
+        "port",
+        "redis_url",
+        "uri",
+        "url",
+        "valkey_url",
+    }
+)
 
 
 class ListedStore(VectorStore):
@@ -32,7 +48,8 @@ class ListedStore(VectorStore):
         self._ids: list[str] = []
         self._store = _open(settings)
         name = f"{settings.provider}/{settings.collection_name}"
-        self.place = Place(name, f"{settings.provider}, collection {settings.collection_name!r}")
+        summary = f"{settings.provider}, collection {settings.collection_name!r}"
+        self.place = Place(name, summary, _where(settings))
         self.warnings = (_experimental(settings.provider),)
 
     def _snapshot(self) -> dict[str, Row]:
@@ -70,6 +87,22 @@ class ListedStore(VectorStore):
         close = getattr(getattr(self._store, "client", None), "close", None)
         if callable(close):
             close()
+
+
+def _where(settings: OtherSettings) -> str:
+    """Return which server or folder this is, by the fields that Mem0's stores have for it; never a login."""
+    found = {
+        name: _bare(str(value))
+        for name, value in (settings.model_extra or {}).items()
+        if name in _ADDRESSES and isinstance(value, str | int)
+    }
+    where = ", ".join(f"{name} {found[name]}" for name in sorted(found))
+    return f"{where}#{settings.collection_name}" if where else ""
+
+
+def _bare(address: str) -> str:
+    parts = urlsplit(address)
+    return f"{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.netloc else address
 
 
 def _experimental(provider: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from memxfer.spi import (
@@ -61,9 +62,10 @@ class PgvectorStore(VectorStore):
     def _place(self) -> Place:
         info = self._connection.info
         name = f"{info.dbname}/{self._settings.collection_name}"
-        # A socket's folder says nothing about which database this is, and differs between machines.
+        # A socket's folder differs between machines, and so is no part of a key; it is a place on this one.
         host = "" if info.host.startswith("/") else f"{info.host}:{info.port}/"
-        return Place(f"{host}{name}", f"Postgres {host}{name} (pgvector)")
+        socket = "" if host else f"{Path(info.host).resolve()}:{info.port}#{name}"
+        return Place(f"{host}{name}", f"Postgres {host}{name} (pgvector)", socket)
 
     def _open(self, *, create: bool) -> None:
         name = self._settings.collection_name

@@ -26,7 +26,15 @@ from memxfer.spi import (
 )
 from memxfer_mem0.application import QdrantSettings
 from memxfer_mem0.sdk import import_mem0, import_sdk
-from memxfer_mem0.stores.base import KEY, PROVIDER, Place, Row, VectorStore, make_cursor, parse_cursor
+from memxfer_mem0.stores.base import (
+    KEY,
+    PROVIDER,
+    Place,
+    Row,
+    VectorStore,
+    make_cursor,
+    parse_cursor,
+)
 from memxfer_mem0.stores.folders import check_folder, close_folder, open_folder
 
 __all__ = ["QdrantStore", "open_qdrant"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from memxfer.archive import is_archive_file, snapshot
 from memxfer.engine.settling import NO_MEMORIES
 from memxfer.errors import DecisionRequiredError, LedgerError
-from memxfer.ledger import JobFolder, StateFolder, inspect
+from memxfer.ledger import JobFolder, State, StateFolder, inspect
 from memxfer.ledger.states import DOCUMENTS, RESENT, RESIDUE
 from memxfer.migration.news import warnings_of
 from memxfer.migration.outcome import counts_of, observed_losses
@@ -27,13 +27,14 @@ def status(job: str, *, state_dir: str | Path = DEFAULT_STATE_DIR) -> JobResult:
     """
     folder = StateFolder(state_dir).open(job)
     plan = _plan(folder)
+    is_running = folder.is_running()  # first: what a run leaves in doubt at its end is not in flight
     counters = inspect.counts(folder.ledger_path)
     runs = inspect.runs(folder.ledger_path)
     silent = inspect.problem_count(folder.ledger_path, NO_MEMORIES)
     return JobResult(
         job=job,
-        status=_status(folder, runs.status),
-        counts=counts_of(counters),
+        status=_status(runs.status, is_running=is_running),
+        counts=counts_of(counters, is_running=is_running),
         documents=counters[DOCUMENTS],
         resent=counters[RESENT],
         losses=(*plan.losses, *observed_losses(silent, plan.target.connection)),
@@ -53,6 +54,7 @@ def failures(job: str, *, state_dir: str | Path = DEFAULT_STATE_DIR) -> Iterator
         JobNotFoundError, LedgerError: There is no such job, or its files are damaged.
     """
     folder = StateFolder(state_dir).open(job)
+    intent = "in_flight" if folder.is_running() else State.UNCERTAIN
     return (
         Failure(
             id=row.id,
@@ -62,7 +64,7 @@ def failures(job: str, *, state_dir: str | Path = DEFAULT_STATE_DIR) -> Iterator
             reason=row.reason or "",
             correlation_id=row.correlation_id,
         )
-        for row in inspect.problems(folder.ledger_path)
+        for row in inspect.problems(folder.ledger_path, intent=intent)
     )
 
 
@@ -121,8 +123,8 @@ def _plan(folder: JobFolder) -> JobPlan:
     return JobPlan.read(folder.plan_path.read_bytes(), folder.job)
 
 
-def _status(folder: JobFolder, last: str | None) -> JobStatus:
-    if folder.is_running():
+def _status(last: str | None, *, is_running: bool) -> JobStatus:
+    if is_running:
         return JobStatus.RUNNING
     return JobStatus(last) if last else JobStatus.INTERRUPTED
 
@@ -137,7 +139,8 @@ def _summary(folder: JobFolder) -> JobSummary:
         now = status(folder.job, state_dir=folder.path.parent.parent)
     except LedgerError:
         is_damaged = folder.ledger_path.exists()
-        now = JobResult(job=folder.job, status=JobStatus.FAILED if is_damaged else _status(folder, None))
+        resting = JobStatus.FAILED if is_damaged else _status(None, is_running=folder.is_running())
+        now = JobResult(job=folder.job, status=resting)
     return JobSummary(
         job=folder.job,
         source=plan.source.connection,

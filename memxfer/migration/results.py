@@ -28,7 +28,7 @@ class JobStatus(StrEnum):
 
 
 class Counts(_Result):
-    """Records by state; all but `listed` add up to `listed`, with what is still under way.
+    """Records by state; all but `listed` add up to `listed`, at any moment.
 
     Attributes:
         listed: Source records the job knows.
@@ -38,6 +38,7 @@ class Counts(_Result):
         skipped: Left out by the user's decision.
         rejected: Not sent: the target could never hold them, or they could not be read.
         failed: Refused by the target.
+        in_flight: Being sent by the run that is under way; 0 for a job that does not run.
         uncertain: May or may not be in the target.
         gone: Listed once, and no longer in the source when their turn came.
     """
@@ -49,6 +50,7 @@ class Counts(_Result):
     skipped: int = 0
     rejected: int = 0
     failed: int = 0
+    in_flight: int = 0
     uncertain: int = 0
     gone: int = 0
 

@@ -12,7 +12,7 @@ from memxfer.report.errors import error_lines, safe_traceback
 
 def test_a_backend_error_names_its_place_a_way_on_and_the_correlation_id():
     error = AuthError("refused", provider="synap", operation="connect", status=401, correlation_id="c-1")
-    first, hint, correlation = error_lines(error)
+    first, correlation, hint = error_lines(error)
     assert first == "error: synap connect: refused"
     assert "providers check" in hint
     assert correlation.endswith("c-1")

@@ -16,7 +16,7 @@ from memxfer.cli import exits
 from memxfer.cli.output import OutputError
 from memxfer.cli.session import Session
 from memxfer.errors import MemxferError, ProviderError
-from memxfer.report.console import discard, write_note
+from memxfer.report.console import discard, notes_width, write_note
 from memxfer.report.errors import (
     code_of,
     error_lines,
@@ -64,7 +64,7 @@ def end(error: BaseException, session: Session) -> int:
     if isinstance(error, MemxferError):
         code = exits.code_of_error(error)
         ending = Ending(code_of(error), message_of(error), "\n".join(remedies_of(error)), code)
-        lines = error_lines(error)
+        lines = error_lines(error, width=_width(session))
     elif isinstance(error, Exception):
         ending = _refused(error) or _bug(error, session)
         lines = [f"error: {ending.message}", *(f"  {line}" for line in ending.remedy.splitlines())]
@@ -98,7 +98,7 @@ def end_unwritten(error: OutputError) -> int:
 
 def show(error: MemxferError, session: Session) -> None:
     """Write to stderr what failed, why, and what to do next; the traceback only with `-vv`."""
-    _tell(error, error_lines(error), session)
+    _tell(error, error_lines(error, width=_width(session)), session)
 
 
 def error_json(ending: Ending) -> str:
@@ -146,6 +146,10 @@ def _keep(report: str, state_dir: Path) -> Path | None:
     except OSError:
         return None
     return file
+
+
+def _width(session: Session) -> int | None:
+    return None if session.log_format == "json" else notes_width()
 
 
 def _tell(error: BaseException, lines: list[str], session: Session) -> None:

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from rich.console import Console
 
-__all__ = ["WIDTH", "data_console", "discard", "notes_console", "write_note"]
+__all__ = ["WIDTH", "data_console", "discard", "notes_console", "notes_width", "write_note"]
 
 WIDTH = 100
 """Widest table, in columns; also what is assumed where there is no terminal."""
@@ -31,6 +31,11 @@ def _console(stream: TextIO) -> Console:
     if stream.isatty():
         return Console(file=stream, width=min(shutil.get_terminal_size().columns, WIDTH), **settings)
     return Console(file=stream, width=WIDTH, color_system=None, **settings)
+
+
+def notes_width() -> int | None:
+    """Return the columns that stderr has for text; `None` if it is no terminal."""
+    return notes_console().width if sys.stderr.isatty() else None
 
 
 def write_note(text: str) -> None:

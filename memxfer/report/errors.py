@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import textwrap
 import traceback
 from collections.abc import Iterator
 
@@ -87,10 +88,26 @@ def remedies_of(error: Exception) -> list[str]:
     return [*map(plain, decisions), *(hint for kind, hint in _NEXT if isinstance(error, kind))]
 
 
-def error_lines(error: MemxferError) -> list[str]:
-    """Return the block for an error that memxfer raised on purpose, first line first."""
+def error_lines(error: MemxferError, *, width: int | None = None) -> list[str]:
+    """Return the block for an error that memxfer raised on purpose, first line first.
+
+    Args:
+        error: The error.
+        width: Columns of the terminal, at which the message is broken between words; `None`: nowhere. What
+            to do next is never broken: it is there to be copied.
+    """
     first, *more = message_of(error).splitlines()
-    return [f"error: {first}", *(f"  {line}" for line in (*more, *_steps(error)))]
+    lines = [f"error: {first}", *(f"  {line}" for line in more)]
+    if width is not None:
+        lines = [part for line in lines for part in _wrapped(line, width)]
+    return [*lines, *(f"  {line}" for line in _steps(error))]
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return textwrap.wrap(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    ) or [line]
 
 
 def safe_traceback(error: BaseException) -> str:

@@ -201,7 +201,7 @@ def _facts(progress: Progress) -> str:
     elif progress.next_check is not None:
         parts.append(f"next check in {duration(progress.next_check)}")
     elif progress.asked is not None:
-        parts.append(f"checking: {progress.asked:,} asked about")
+        parts.append(f"checking, {progress.asked:,} asked so far")
     return ", ".join(parts)
 
 

@@ -34,7 +34,7 @@ def test_a_line_says_how_far_how_fast_how_long_and_what_failed():
     ("now", "words"),
     [
         ({"next_check": 8.0}, "300 of 1,500, 4.0/s, 5 min 00 s to go, next check in 8.0 s"),
-        ({"asked": 40}, "300 of 1,500, 4.0/s, 5 min 00 s to go, checking: 40 asked about"),
+        ({"asked": 40}, "300 of 1,500, 4.0/s, 5 min 00 s to go, checking, 40 asked so far"),
         (
             {"next_check": 8.0, "waiting": 30.0},
             "300 of 1,500, 4.0/s, 5 min 00 s to go, waiting 30 s: the target asked",

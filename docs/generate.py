@@ -20,6 +20,7 @@ from memxfer.capabilities import Dimension, Level
 from memxfer.cli import exits
 from memxfer.cli.app import build
 from memxfer.cli.session import GLOBAL_OPTIONS
+from memxfer.report.errors import CODES
 from memxfer.report.providers import roles, setting_rows
 from memxfer.spi import ConnectionConfig, RemoteConfig
 
@@ -232,6 +233,11 @@ def example_provider() -> str:
     return f"```python\n{source}```\n"
 
 
+def error_codes() -> str:
+    """Return the codes of errors that no class stands for."""
+    return table(("code", "when"), ((f"`{code}`", text) for code, text in CODES.items()))
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "global-options": global_options,
@@ -243,6 +249,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "exit-codes": exit_codes,
     "error-tree": error_tree,
     "error-table": error_table,
+    "error-codes": error_codes,
     "example-provider": example_provider,
 }
 """What may be generated, by the name a page asks for."""

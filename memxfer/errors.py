@@ -105,7 +105,7 @@ class DecisionRequiredError(MemxferError):
     """A move would lose something that nobody agreed to lose, or needs a decision.
 
     Attributes:
-        remedies: The exact flags or config lines, one of which settles the matter.
+        remedies: The exact flags or config lines that settle the matter.
     """
 
     def __init__(self, message: str, *, remedies: tuple[str, ...] = ()) -> None:

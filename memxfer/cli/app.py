@@ -8,7 +8,9 @@ import typer
 
 from memxfer.cli.command import group
 from memxfer.cli.commands import comparing, emulators, jobs, moving, planning, providers, start
+from memxfer.cli.program import ARGUMENTS, Program, wants_json
 from memxfer.cli.session import Session
+from memxfer.errors import ConfigError
 
 __all__ = ["build"]
 
@@ -17,6 +19,7 @@ def build() -> typer.Typer:
     """Return the program with all its commands."""
     app = typer.Typer(
         name="memxfer",
+        cls=Program,
         help="Move the memories of AI agents between memory backends, and prove what arrived.",
         no_args_is_help=True,
         add_completion=False,
@@ -32,21 +35,25 @@ def build() -> typer.Typer:
     return app
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(ctx: typer.Context, wanted: bool) -> None:
     if wanted:
+        import json
         from importlib.metadata import version
 
-        typer.echo(f"memxfer {version('memxfer')}")
+        is_json = wants_json(ctx.meta[ARGUMENTS])  # other options may not be parsed yet
+        here = version("memxfer")
+        typer.echo(json.dumps({"version": here}) if is_json else f"memxfer {here}")
         raise typer.Exit
 
 
 def _root(
-    session: Session,
-    version: Annotated[
+    session: Session,  # noqa: ARG001 - what every command takes
+    version: Annotated[  # noqa: ARG001 - its callback prints it
         bool,
         typer.Option(
             "--version", metavar="", help="Print the version.", is_eager=True, callback=_print_version
         ),
     ] = False,
-) -> None:
+) -> int:
     """Move the memories of AI agents between memory backends, and prove what arrived."""
+    raise ConfigError("name a command; `memxfer --help` lists them")

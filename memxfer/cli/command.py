@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Sequence
 from inspect import Parameter
 from typing import Any
 
 import typer
 
+from memxfer.cli.output import OutputError
 from memxfer.cli.session import GLOBAL_OPTIONS, Session
-from memxfer.errors import MemxferError
+from memxfer.errors import InterruptedRunError, MemxferError
 
 __all__ = ["Body", "command", "group"]
 
 Body = Callable[..., int | None]
 """Takes a `Session`, then the command's own arguments; returns an exit code, `None` for 0."""
+
+_UNANSWERED = "nobody answered the question, and nothing was done; --yes answers it"
 
 
 def command(
@@ -86,15 +90,16 @@ def _exit_code(session: Session, body: Body, values: dict[str, Any]) -> int:
 
     try:
         session = session.resolved()
-        return body(session, **values) or exits.CLEAN
-    except (typer.Exit, typer.Abort, BrokenPipeError):
+        code = body(session, **values) or exits.CLEAN
+        sys.stdout.flush()
+    except typer.Exit:
         raise
-    except KeyboardInterrupt:
-        return exits.INTERRUPTED
-    except MemxferError as error:
-        session.complete_error(error)
-        failing.show(error, session)
-        return exits.code_of_error(error)
-    except Exception as error:  # noqa: BLE001 - the last boundary: whatever is left is a bug, and is said to be one
-        failing.show_bug(error, session)
-        return exits.FAILED
+    except (typer.Abort, EOFError):
+        return failing.end(InterruptedRunError(_UNANSWERED), session)
+    except OutputError as error:
+        return failing.end_unwritten(error)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last boundary: each is told as what it is
+        if isinstance(error, MemxferError):
+            session.complete_error(error)
+        return failing.end(error, session)
+    return code

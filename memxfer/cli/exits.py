@@ -2,7 +2,8 @@
 
 The first that applies: 130 interrupted; 2 usage or configuration; 3 a consent or decision is
 missing; 4 a backend refuses for good (key, quota) or does not answer; 5 incomplete or uncertain;
-1 records failed; 0 clean.
+1 records failed; 0 clean. 141 (128 + SIGPIPE) stands apart: the
+command did its work, and what it printed could not be written.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ __all__ = [
     "INTERRUPTED",
     "MEANINGS",
     "PROVIDER",
+    "UNWRITTEN",
     "USAGE",
     "code_of_error",
     "code_of_probe",
@@ -47,6 +49,7 @@ DECISION = 3
 PROVIDER = 4
 INCOMPLETE = 5
 INTERRUPTED = 130
+UNWRITTEN = 141
 
 MEANINGS = {
     CLEAN: "clean: every record is accounted for, and none failed",
@@ -56,6 +59,7 @@ MEANINGS = {
     PROVIDER: "a backend refuses (key, quota) or does not answer; the job keeps its place",
     INCOMPLETE: "not everything has arrived, or it cannot be told; `memxfer resume JOB` goes on",
     INTERRUPTED: "stopped by Ctrl-C or SIGTERM; `memxfer resume JOB` goes on",
+    UNWRITTEN: "the output could not be written: its reader went away (`| head`), or its disk is full",
 }
 """What each code tells a script."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from memxfer.cli.session import Session
 from memxfer.errors import ConfigError
@@ -12,32 +13,53 @@ from memxfer.errors import ConfigError
 if TYPE_CHECKING:
     from memxfer.gaps.report import GapReport
 
-__all__ = ["Form", "prepare", "save", "show"]
+__all__ = ["Form", "form_of_file", "form_of_stdout", "save", "show"]
 
 Form = Literal["table", "json", "markdown", "html"]
 
-_BY_SUFFIX: dict[str, Form] = {".json": "json", ".md": "markdown", ".html": "html", ".htm": "html"}
+ENDINGS: dict[str, Form] = {
+    ".html": "html",
+    ".htm": "html",
+    ".md": "markdown",
+    ".json": "json",
+    ".txt": "table",
+}
+"""What a file's ending says about the report in it."""
 
 
-def prepare(session: Session, form: Form | None, output: Path | None) -> Form:
-    """Return the form to write: the one asked for, else the one the file's ending names, else a table.
+def form_of_stdout(session: Session, form: Form | None, output: Path | None) -> Form | None:
+    """Return the form of the report on stdout; `None` if it goes into the file only.
 
     Raises:
-        ConfigError: `--json` and another form were asked for, or the file could not be written.
+        ConfigError: `--json` and another form were asked for, and there is no file for the other.
     """
-    if output is not None:
-        from memxfer.report.saving import check_place
-
-        check_place(output)
     if session.as_json:
-        if form not in (None, "json"):
+        if output is None and form not in (None, "json"):
             raise ConfigError(
                 f"--json is the same as --format json; leave out one of --json and --format {form}"
             )
         return "json"
-    if form is None and output is not None:
-        return _BY_SUFFIX.get(output.suffix.lower(), "table")
-    return form or "table"
+    return None if output is not None else form or "table"
+
+
+def form_of_file(session: Session, form: Form | None, output: Path) -> Form:
+    """Return the form of the report in a file: the one asked for, else the one that its ending names.
+
+    Raises:
+        ConfigError: The ending names no form and none was asked for, or the file could not be written.
+    """
+    from memxfer.report.saving import check_place
+
+    check_place(output)
+    ending = output.suffix.lower()
+    found = form or ENDINGS.get(ending) or ("json" if session.as_json and not ending else None)
+    if found is None:
+        problem = f"no report is written as {ending}" if ending else "the name has no ending"
+        raise ConfigError(
+            f"{output}: {problem}; use a name with one of {', '.join(ENDINGS)}, or say --format "
+            f"{'|'.join(get_args(Form))}"
+        )
+    return found
 
 
 def show(session: Session, report: GapReport, form: Form) -> None:
@@ -52,10 +74,10 @@ def show(session: Session, report: GapReport, form: Form) -> None:
 
         write_json(report)
     else:
-        # bytes: a page that declares UTF-8 is UTF-8, whatever the terminal's encoding
-        sys.stdout.flush()
-        sys.stdout.buffer.write(_text(session, report, form).encode("utf-8"))
-        sys.stdout.buffer.flush()
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # a page that declares UTF-8 is UTF-8, whatever the terminal's encoding
+            sys.stdout.reconfigure(encoding="utf-8", newline="\n")
+        sys.stdout.write(_text(session, report, form))
 
 
 def save(session: Session, report: GapReport, form: Form, *, output: Path) -> None:

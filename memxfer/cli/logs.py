@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 from datetime import UTC, datetime
 
 from memxfer.cli.session import Session
+from memxfer.report.console import write_note
 from memxfer.report.text import plain
 
 __all__ = ["configure"]
@@ -38,7 +38,7 @@ class _Stderr(logging.Handler):
     """Writes to whatever stderr is at that moment: a progress bar redirects it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        sys.stderr.write(self.format(record) + "\n")
+        write_note(self.format(record))
 
 
 class _Lines(logging.Formatter):

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 from memxfer.cli.exits import INTERRUPTED
+from memxfer.cli.failing import INTERRUPTED as INTERRUPTED_BY_USER
+from memxfer.cli.failing import error_json
 from memxfer.cli.session import Session
 from memxfer.report.console import notes_console
 from memxfer.report.progress import BarProgress, JsonProgress, LineProgress, ProgressView, QuietProgress
@@ -50,7 +52,11 @@ def watching(session: Session) -> ProgressView:
 
 @contextmanager
 def stops_on_signals(
-    stop: Stoppable, say: Callable[[str], None], *, leave: Callable[[int], Any] = os._exit
+    stop: Stoppable,
+    say: Callable[[str], None],
+    *,
+    session: Session | None = None,
+    leave: Callable[[int], Any] = os._exit,
 ) -> Iterator[None]:
     """Turn the first SIGINT or SIGTERM into `stop.request()`, the second into leaving at once.
 
@@ -59,6 +65,7 @@ def stops_on_signals(
     Args:
         stop: What to ask.
         say: Gets the line that tells what happens.
+        session: With `as_json`, leaving at once prints the object of an interrupted command.
         leave: Ends the process with an exit code.
     """
     asked = False
@@ -66,6 +73,9 @@ def stops_on_signals(
     def handle(_number: int, _frame: object) -> None:
         nonlocal asked
         if asked:
+            if session is not None and session.as_json:
+                # past the buffer: the handler may have interrupted a write to it
+                os.write(1, error_json(INTERRUPTED_BY_USER).encode())
             leave(INTERRUPTED)
             return
         asked = True

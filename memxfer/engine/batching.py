@@ -94,7 +94,7 @@ class Batcher:
         self._idle = 0.0
         self._taken = sum(before[state] for state in State)
         self._doubts = before[State.INTENT]
-        self.set_aside = 0
+        self.set_aside: Counter[str] = Counter()
 
     async def deliver(self, item: WalkSlice, page: ListedPage) -> None:
         """Take one page from a lister."""
@@ -382,6 +382,7 @@ class Batcher:
         digest: bytes | None,
     ) -> None:
         now = self._clock.now()
+        end = state
         if doubt is None:
             seq = self._ledger.set_aside(
                 change, ticket.walk.row.id, record_id, state, problem, at=now, digest=digest
@@ -389,10 +390,11 @@ class Batcher:
             ticket.last_seq = max(ticket.last_seq, seq)
         elif doubt.state is State.INTENT:
             # It may have been sent before the decision changed, so nobody can say it is not there.
-            self._ledger.settle(change, doubt.seq, doubt.state, State.UNCERTAIN, at=now, problem=problem)
+            end = State.UNCERTAIN
+            self._ledger.settle(change, doubt.seq, doubt.state, end, at=now, problem=problem)
         else:
             return
-        self.set_aside += 1
+        self.set_aside[end] += 1
 
     def _pass_watermark(self, change: Change, walk: PartitionWalk) -> None:
         passed = walk.advance()

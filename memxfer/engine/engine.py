@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -61,17 +61,25 @@ class Snapshot:
 
     Attributes:
         phase: Moving, or waiting for the target to process.
-        done: Records finished in this phase, earlier runs included.
+        done: Records finished in this phase, earlier runs included; while settling, answers of this run.
         total: Rows of the source, or records to settle; where known.
-        failed: Records rejected or refused.
+        skipped: Records left out by decision, earlier runs included, as the next two.
+        rejected: Records that were not sent, because the target could never hold them.
+        failed: Records that the target refused or failed to process.
         waiting: Seconds until the target takes calls again; `None` when it does.
+        asked: While settling: records asked about in the round of questions that is under way.
+        next_check: While settling: seconds until the next round; `None` in a round.
     """
 
     phase: Literal["move", "settle"]
     done: int
     total: int | None
-    failed: int
-    waiting: float | None
+    skipped: int = 0
+    rejected: int = 0
+    failed: int = 0
+    waiting: float | None = None
+    asked: int | None = None
+    next_check: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,20 +167,38 @@ class Engine:
     @property
     def finished(self) -> int:
         """Records this run brought to a state of their own."""
-        return sum((self._writer.done + self._grouper.done).values()) + self._batcher.set_aside
+        return sum(self._ended.values())
 
     def snapshot(self) -> Snapshot:
         """Say where the run stands; cheap."""
-        written = self._writer.done + self._grouper.done
         waiting = self._target_caller.waiting_until - self._clock.monotonic()
-        failed = written[State.FAILED] + self._settler.done[State.FAILED] + self._batcher.set_aside
-        if self._phase == "settle":
-            done = sum(self._settler.done.values())
-            total = self._before[State.ACCEPTED] + written[State.ACCEPTED]
-            return Snapshot("settle", done, total, failed, waiting if waiting > 0 else None)
-        open_before = self._before[State.INTENT] + self._before[State.WAITING]
-        done = _records(self._before) - open_before + self.finished
-        return Snapshot("move", done, self._total, failed, waiting if waiting > 0 else None)
+        reached = self._before + self._ended + self._settler.done
+        now = Snapshot(
+            "move",
+            _records(self._before) - self._before[State.INTENT] - self._before[State.WAITING] + self.finished,
+            self._total,
+            skipped=reached[State.SKIPPED],
+            rejected=reached[State.REJECTED],
+            failed=reached[State.FAILED],
+            waiting=waiting if waiting > 0 else None,
+        )
+        if self._phase == "move":
+            return now
+        settler = self._settler
+        total = self._before[State.ACCEPTED] + self._ended[State.ACCEPTED]
+        return replace(
+            now,
+            phase="settle",
+            done=settler.answered,
+            total=total,
+            asked=settler.asked,
+            next_check=settler.next_check,
+        )
+
+    @property
+    def _ended(self) -> Counter[str]:
+        """Records that this run brought to a state before it began to settle, by state."""
+        return self._writer.done + self._grouper.done + self._batcher.set_aside
 
     async def run(self) -> None:
         """Do all there is to do, or stop early and note in `control` why."""

@@ -27,6 +27,11 @@ class Settler:
     """Polls accepted documents, in rounds with growing pauses, and makes the answers durable.
 
     A run that stops goes on later from the ledger: nothing but the states there is needed.
+
+    Attributes:
+        done: Records whose end is durable, by state.
+        answered: Records whose end the target has told; ahead of `done` by what is not yet durable.
+        asked: Records asked about in the round that is under way; `None` between rounds.
     """
 
     def __init__(
@@ -37,8 +42,17 @@ class Settler:
         self._ledger = ledger
         self._settings = settings
         self.done: Counter[str] = Counter()
+        self.answered = 0
+        self.asked: int | None = None
+        self._next_round = 0.0
         writing = target.capabilities().writing
         self._tells_ids = writing is not None and writing.reports_ids
+
+    @property
+    def next_check(self) -> float | None:
+        """Seconds until the next round of questions; `None` in a round."""
+        left = self._next_round - self._caller.clock.monotonic()
+        return left if self.asked is None and left > 0 else None
 
     async def run(self) -> None:
         """Ask until nothing is under way, nothing has moved for long, or the run stops.
@@ -59,12 +73,14 @@ class Settler:
             if settled:
                 moved_at = clock.monotonic()
                 pause = self._settings.poll_first
+            self._next_round = clock.monotonic() + pause
             await self._caller.control.sleep(pause)
             pause = min(pause * 2, self._settings.poll_most)
 
     async def _round(self, target: SupportsIngestStatus) -> tuple[int, int]:
         """Ask about every accepted document once; return how many are settled and how many are not."""
         settled = waiting = after = 0
+        self.asked = 0
         while rows := self._ledger.accepted(after, _CHUNK):
             after = rows[-1].seq
             statuses = await self._ask(target, rows)
@@ -77,21 +93,26 @@ class Settler:
             settled += len(finished)
             waiting += len(rows) - len(finished)
             self._caller.control.check()
+        self.asked = None
         return settled, waiting
 
     async def _ask(self, target: SupportsIngestStatus, rows: list[Accepted]) -> list[IngestStatus | None]:
         """Return the status of each; `None` where the run stopped before the answer."""
         answers: dict[str, IngestStatus] = {}
         # what was sent as a whole has one handle for all of its records
-        handles = list(dict.fromkeys(row.ingestion_id for row in rows))
-        left = iter(handles)
+        records = Counter(row.ingestion_id for row in rows)
+        left = iter(records)
 
         async def poller() -> None:
             for handle in left:
-                answers[handle] = await self._caller.read(partial(target.ingest_status, handle))
+                status = await self._caller.read(partial(target.ingest_status, handle))
+                answers[handle] = status
+                self.asked = (self.asked or 0) + records[handle]
+                if status.state is not IngestState.PROCESSING:
+                    self.answered += records[handle]
 
         async with side_by_side() as group:
-            for _ in range(min(self._settings.pollers, len(handles))):
+            for _ in range(min(self._settings.pollers, len(records))):
                 group.create_task(_until_stopped(poller()))
         return [answers.get(row.ingestion_id) for row in rows]
 

@@ -20,10 +20,10 @@ def parse_accepted(words: Sequence[str]) -> frozenset[str]:
         ConfigError: A word is none of them.
     """
     known = {ALL, *DimensionGroup, *Dimension}
-    for word in words:
-        if word not in known:
-            names = ", ".join(sorted(str(name) for name in known - {ALL}))
-            raise ConfigError(f"--accept-loss: no dimension or group {word!r}; known: all, {names}")
+    unknown = [repr(word) for word in dict.fromkeys(words) if word not in known]
+    if unknown:
+        names = ", ".join(sorted(str(name) for name in known - {ALL}))
+        raise ConfigError(f"--accept-loss: no dimension or group {', '.join(unknown)}; known: all, {names}")
     return frozenset(words)
 
 
@@ -53,21 +53,20 @@ def check_consent(report: GapReport, accepted: frozenset[str], *, keeps_original
     """Let a move begin, or say what is missing; the arguments are those of `missing_consent`.
 
     Raises:
-        DecisionRequiredError: Records need a decision, or would lose what nobody agreed to lose.
+        DecisionRequiredError: Records need a decision, or would lose what nobody agreed to lose; all
+            that is missing at once, each decision and the consent with its remedy.
     """
     blocking = [line for line in report.dimensions if line.blocking]
-    if blocking:
-        raise DecisionRequiredError(
-            _text("a decision is needed before anything is written", blocking),
-            remedies=tuple(f"in [connections.{report.target}]: {line.remedy}" for line in blocking),
-        )
     losses = missing_consent(report, accepted, keeps_originals=keeps_originals)
+    missing = [
+        _text("a decision is needed before anything is written", blocking) if blocking else "",
+        _text("this move would lose something that nobody has agreed to lose", losses) if losses else "",
+    ]
+    remedies = [f"in [connections.{report.target}]: {line.remedy}" for line in blocking]
     if losses:
-        words = ",".join(dict.fromkeys(_word(line) for line in losses))
-        raise DecisionRequiredError(
-            _text("this move would lose something that nobody has agreed to lose", losses),
-            remedies=(f"--accept-loss {words}",),
-        )
+        remedies.append(f"--accept-loss {','.join(dict.fromkeys(map(_word, losses)))}")
+    if remedies:
+        raise DecisionRequiredError("\n".join(filter(None, missing)), remedies=tuple(remedies))
 
 
 def _is_accepted(line: GapLine, accepted: frozenset[str]) -> bool:

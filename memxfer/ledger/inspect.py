@@ -14,9 +14,8 @@ __all__ = ["ProblemRow", "Runs", "counts", "is_stored", "last_plan", "problem_co
 
 _TOTALS = "SELECT coalesce(sum(seconds), 0), coalesce(sum(records), 0) FROM run"
 _LAST = "SELECT status, coalesce(cause, '') FROM run ORDER BY id DESC LIMIT 1"
-# An intent with a problem waits for the user's decision: to people it is uncertain.
 _PROBLEMS = (
-    f"SELECT r.id, r.key, iif(r.state = '{State.INTENT}', '{State.UNCERTAIN}', r.state), "  # noqa: S608 - constants
+    f"SELECT r.id, r.key, iif(r.state = '{State.INTENT}', ?, r.state), "  # noqa: S608 - constants
     "p.code, p.reason, p.correlation_id FROM record r LEFT JOIN problem p ON p.seq = r.seq WHERE r.state IN "
     f"('{State.FAILED}', '{State.REJECTED}', '{State.UNCERTAIN}', '{State.GONE}') OR p.seq IS NOT NULL "
     "ORDER BY r.seq"
@@ -74,10 +73,16 @@ def last_plan(path: Path) -> str | None:
     return None if row is None else str(row[0])
 
 
-def problems(path: Path) -> Iterator[ProblemRow]:
-    """Give every record that did not arrive, or arrived with a warning, in the order they were listed."""
+def problems(path: Path, *, intent: str = State.UNCERTAIN) -> Iterator[ProblemRow]:
+    """Give every record that did not arrive, or arrived with a warning, in the order they were listed.
+
+    Args:
+        path: The ledger.
+        intent: What an intent with a problem is called. Where no run is under way, nobody can tell
+            whether it arrived.
+    """
     with reading(path) as ledger:
-        yield from (ProblemRow(*row) for row in ledger.execute(_PROBLEMS))
+        yield from (ProblemRow(*row) for row in ledger.execute(_PROBLEMS, (intent,)))
 
 
 def problem_count(path: Path, code: str) -> int:

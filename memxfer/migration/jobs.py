@@ -14,7 +14,7 @@ from memxfer.archive import is_archive_file, snapshot
 from memxfer.config import state_dir_of
 from memxfer.engine.settling import NO_MEMORIES
 from memxfer.errors import DecisionRequiredError, LedgerError
-from memxfer.ledger import JobFolder, StateFolder, inspect
+from memxfer.ledger import JobFolder, State, StateFolder, inspect
 from memxfer.ledger.states import DOCUMENTS, RESENT, RESIDUE
 from memxfer.migration.kept import kept_plan
 from memxfer.migration.news import warnings_of
@@ -43,11 +43,12 @@ def status(job: str, *, state_dir: str | Path | None = None) -> JobResult:
     folder = StateFolder(state_dir_of(state_dir)).open(job)
     kept = kept_plan(folder)
     plan = kept.plan
+    is_running = folder.is_running()  # first: what a run leaves in doubt at its end is not in flight
     counters = inspect.counts(folder.ledger_path)
     runs = inspect.runs(folder.ledger_path)
     silent = inspect.problem_count(folder.ledger_path, NO_MEMORIES)
-    counts = counts_of(counters)
-    now = _status(folder, runs.status)
+    counts = counts_of(counters, is_running=is_running)
+    now = _status(runs.status, is_running=is_running)
     if now is JobStatus.COMPLETED:  # at the end of its run; the target may have told of failures since
         now = resting_status(counts)
     return JobResult(
@@ -78,6 +79,7 @@ def failures(job: str, *, state_dir: str | Path | None = None) -> Iterator[Failu
         JobNotFoundError, LedgerError: There is no such job, or its files are damaged.
     """
     folder = StateFolder(state_dir_of(state_dir)).open(job)
+    intent = "in_flight" if folder.is_running() else State.UNCERTAIN
     return (
         Failure(
             id=row.id,
@@ -87,7 +89,7 @@ def failures(job: str, *, state_dir: str | Path | None = None) -> Iterator[Failu
             reason=row.reason or "",
             correlation_id=row.correlation_id,
         )
-        for row in inspect.problems(folder.ledger_path)
+        for row in inspect.problems(folder.ledger_path, intent=intent)
     )
 
 
@@ -184,8 +186,8 @@ def holdings(job: str, *, state_dir: str | Path | None = None) -> Holdings:
         return Holdings(path, None, False)
 
 
-def _status(folder: JobFolder, last: str | None) -> JobStatus:
-    if folder.is_running():
+def _status(last: str | None, *, is_running: bool) -> JobStatus:
+    if is_running:
         return JobStatus.RUNNING
     return JobStatus(last) if last else JobStatus.INTERRUPTED
 

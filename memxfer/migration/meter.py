@@ -14,8 +14,10 @@ from memxfer.migration.observer import Observer, Progress
 __all__ = ["Meter"]
 
 _INTERVAL = 0.25
-_WINDOW = 40
-"""Samples of the rate: the last ten seconds."""
+_WINDOWS = {"settle": 120.0}
+_WINDOW = 10.0
+"""Seconds over which the rate is told. A target is asked in rounds up to half a minute apart, and its answers
+come in bursts: while settling the window holds several rounds."""
 
 
 class Meter:
@@ -29,7 +31,7 @@ class Meter:
     def __init__(self, observer: Observer, sample: Callable[[], Progress]) -> None:
         self._observer = observer
         self._sample = sample
-        self._seen: deque[tuple[float, int]] = deque(maxlen=_WINDOW)
+        self._seen: deque[tuple[float, int]] = deque()
         self._phase = ""
 
     @asynccontextmanager
@@ -54,7 +56,10 @@ class Meter:
         if progress.phase != self._phase:
             self._phase = progress.phase
             self._seen.clear()
-        self._seen.append((time.monotonic(), progress.done))
+        now = time.monotonic()
+        self._seen.append((now, progress.done))
+        while self._seen[0][0] <= now - _WINDOWS.get(progress.phase, _WINDOW):
+            self._seen.popleft()
         rate = self._rate()
         left = max(progress.total - progress.done, 0) if progress.total is not None else None
         eta = left / rate if left is not None and rate > 0 else None

@@ -20,13 +20,22 @@ __all__ = ["counts_of", "outcome", "resting_status"]
 _PAUSING = (StopCause.AUTH, StopCause.QUOTA, StopCause.UNAVAILABLE, StopCause.FATAL)
 
 
-def counts_of(counters: Counter[str]) -> Counts:
-    """Return the counts of a ledger; an intent without an answer is uncertain, by its nature.
+def counts_of(counters: Counter[str], *, is_running: bool = False) -> Counts:
+    """Return the counts of a ledger.
 
     Records that wait for the rest of their group are no more counted than those not listed yet.
+
+    Args:
+        counters: Of the ledger.
+        is_running: A run is under way, and the answer to an intent may still come: it is in flight. Where
+            nothing runs any more, nobody can tell whether it arrived: it is uncertain.
     """
-    states = {state.value: counters[state] for state in State if state.value in Counts.model_fields}
-    states["uncertain"] += counters[State.INTENT]
+    names: list[str] = [state.value for state in State if state.value in Counts.model_fields]
+    states = {name: counters[name] for name in names}
+    if is_running:
+        states["in_flight"] = counters[State.INTENT]
+    else:
+        states["uncertain"] += counters[State.INTENT]
     return Counts(listed=sum(counters[state] for state in State if state is not State.WAITING), **states)
 
 

@@ -18,8 +18,8 @@ from memxfer.spi import Selection, SystemClock
 
 __all__ = ["check_agreed", "check_holds", "check_room", "draw", "free_bytes", "plan", "read_plan"]
 
-_MARGIN = 64 * 2**20
-"""Bytes that a disk keeps free beside a residue, for the ledger."""
+_MARGIN = 64_000_000
+"""Bytes that a disk keeps free beside a residue, for the job's ledger."""
 
 
 async def plan(
@@ -151,15 +151,22 @@ def free_bytes(state_dir: str | Path | None = None) -> int:
 
 
 def check_room(agreed: JobPlan, state_dir: str | Path) -> None:
-    """Make sure that the originals a job keeps have room beside its ledger.
+    """Make sure that a job's ledger and the originals it keeps have room.
 
     Raises:
-        ConfigError: They have not.
+        ConfigError: They have not; the message adds up what is needed.
     """
-    needed = agreed.forecast.originals_bytes if agreed.forecast else 0
+    originals = agreed.forecast.originals_bytes if agreed.forecast else 0
     free = free_bytes(state_dir)
-    if needed + _MARGIN > free:
+    needed = originals + _MARGIN
+    if needed > free:
+        kept = (
+            f"{originals:,} bytes of originals that {agreed.target.connection} cannot hold, and "
+            if originals
+            else ""
+        )
         raise ConfigError(
-            f"the originals that {agreed.target.connection} cannot hold need about {needed:,} bytes in "
-            f"{state_dir}, and {free:,} are free; free some, or name another folder with --state-dir"
+            f"the disk of {Path(state_dir).absolute()} is too full: this job needs {needed:,} bytes there "
+            f"({kept}{_MARGIN:,} bytes of room for its ledger), and {free:,} bytes are free; "
+            f"free {needed - free:,} bytes, or name a folder on another disk with --state-dir"
         )

@@ -28,7 +28,7 @@ class JobStatus(StrEnum):
 
 
 class Counts(_Result):
-    """Records by state; all but `listed` add up to `listed`, with what is still under way.
+    """Records by state; all but `listed` add up to `listed`, at any moment.
 
     Attributes:
         listed: Source records the job knows.
@@ -40,6 +40,7 @@ class Counts(_Result):
         failed: Refused by the target, or taken and not seen to be stored whole: it failed in processing, it
             kept no memory (`no_memories`) or a part (`partial`), or took fewer turns than were sent
             (`not_proven`). What there is of it stays in the target.
+        in_flight: Being sent by the run that is under way; 0 for a job that does not run.
         uncertain: May or may not be in the target.
         gone: Listed once, and no longer in the source when their turn came.
     """
@@ -51,6 +52,7 @@ class Counts(_Result):
     skipped: int = 0
     rejected: int = 0
     failed: int = 0
+    in_flight: int = 0
     uncertain: int = 0
     gone: int = 0
 

@@ -7,7 +7,7 @@ import logging
 import secrets
 import traceback
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
 
@@ -261,7 +261,7 @@ async def _run(
         chosen = chosen_originals(originals, plan, source, target)
         engine = _engine(ledger, source, target, options=options, control=control, residue=chosen)
         began = clock.monotonic()
-        async with Meter(observer, lambda: _progress(engine)).running():
+        async with Meter(observer, lambda: _progress(engine, target.name)).running():
             await engine.run()
         seconds = clock.monotonic() - began
         _log_bug(folder, control)
@@ -312,9 +312,8 @@ def _lanes(wanted: int, end: OpenEnd) -> int:
     return min(wanted, most) if most else wanted
 
 
-def _progress(engine: Engine) -> Progress:
-    now = engine.snapshot()
-    return Progress(now.phase, now.done, now.total, failed=now.failed, waiting=now.waiting)
+def _progress(engine: Engine, target: str) -> Progress:
+    return Progress(**asdict(engine.snapshot()), target=target)
 
 
 async def _begin(ledger: Ledger, folder: JobFolder, plan: JobPlan) -> int:

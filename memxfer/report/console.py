@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
+from contextlib import suppress
 from typing import Any, TextIO
 
 from rich.console import Console
 
-__all__ = ["WIDTH", "data_console", "notes_console"]
+__all__ = ["WIDTH", "data_console", "discard", "notes_console", "notes_width", "write_note"]
 
 WIDTH = 100
 """Widest table, in columns; also what is assumed where there is no terminal."""
@@ -29,3 +31,30 @@ def _console(stream: TextIO) -> Console:
     if stream.isatty():
         return Console(file=stream, width=min(shutil.get_terminal_size().columns, WIDTH), **settings)
     return Console(file=stream, width=WIDTH, color_system=None, **settings)
+
+
+def notes_width() -> int | None:
+    """Return the columns that stderr has for text; `None` if it is no terminal."""
+    return notes_console().width if sys.stderr.isatty() else None
+
+
+def write_note(text: str) -> None:
+    """Write a line to stderr. A stderr that takes nothing more (a closed pipe, a full disk) stops no run."""
+    try:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+    except OSError:
+        discard(sys.stderr)
+
+
+def discard(stream: TextIO) -> None:
+    """Send what is in a stream's buffer, and whatever follows, nowhere.
+
+    Without this the interpreter tries once more at its end, complains, and changes the exit code.
+    """
+    with suppress(OSError):  # a stream of a test has no descriptor
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, stream.fileno())
+        finally:
+            os.close(nowhere)

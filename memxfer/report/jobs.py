@@ -93,10 +93,10 @@ def _words(status: JobStatus) -> str:
 
 
 def _sum(counts: Counts) -> str:
-    """Return `listed 10 = stored 8 + failed 2`; what is still under way makes up the rest."""
-    states = {name: number for name, number in counts.model_dump().items() if name != "listed"}
-    under_way = counts.listed - sum(states.values())
-    states["under way"] = max(under_way, 0)
+    """Return `listed 10 = stored 8 + failed 2`."""
+    states = {
+        name.replace("_", " "): number for name, number in counts.model_dump().items() if name != "listed"
+    }
     shown = " + ".join(f"{name} {number:,}" for name, number in states.items() if number) or "nothing"
     return f"listed {counts.listed:,} = {shown}"
 

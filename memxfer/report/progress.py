@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from memxfer.migration.observer import Observer, Progress
-from memxfer.report.text import amount, duration, plain
+from memxfer.report.console import write_note
+from memxfer.report.text import amount, duration, plain, plural
 
 __all__ = ["BarProgress", "JsonProgress", "LineProgress", "ProgressView", "QuietProgress", "progress_line"]
 
 INTERVAL = 5.0
 """Seconds between two plain or JSON lines."""
 
-_PHASES = {"scan": "reading", "move": "moving", "settle": "waiting for the target to process"}
+_PHASES = {"scan": "reading", "move": "moving"}
+_BAR = 24
+_SLOW = 10
+"""Records per second below which a fraction is told."""
 _Level = Literal["info", "warning"]
 
 
@@ -66,7 +69,7 @@ class QuietProgress(_View):
     def notice(self, level: _Level, text: str) -> None:
         """Write a warning; ignore the rest."""
         if level == "warning":
-            sys.stderr.write(f"warning: {plain(text)}\n")
+            write_note(f"warning: {plain(text)}")
 
 
 class LineProgress(_View):
@@ -82,15 +85,11 @@ class LineProgress(_View):
     def progress(self, progress: Progress) -> None:
         """Write a line every few seconds; a run that is over sooner needs none."""
         if self._due():
-            self._write(progress_line(progress))
+            write_note(progress_line(progress))
 
     def notice(self, level: _Level, text: str) -> None:
         """Write it now."""
-        self._write(plain(text) if level == "info" else f"warning: {plain(text)}")
-
-    def _write(self, line: str) -> None:
-        sys.stderr.write(f"{line}\n")
-        sys.stderr.flush()
+        write_note(plain(text) if level == "info" else f"warning: {plain(text)}")
 
 
 class JsonProgress(_View):
@@ -113,8 +112,13 @@ class JsonProgress(_View):
                 total=progress.total,
                 rate=round(progress.rate, 1),
                 eta=progress.eta,
+                skipped=progress.skipped,
+                rejected=progress.rejected,
                 failed=progress.failed,
                 waiting=progress.waiting,
+                target=progress.target,
+                asked=progress.asked,
+                next_check=progress.next_check,
             )
 
     def notice(self, level: _Level, text: str) -> None:
@@ -122,8 +126,7 @@ class JsonProgress(_View):
         self._write(event="notice", level=level, text=text)
 
     def _write(self, **values: Any) -> None:
-        sys.stderr.write(json.dumps(values) + "\n")
-        sys.stderr.flush()
+        write_note(json.dumps(values))
 
 
 class BarProgress(_View):
@@ -153,13 +156,12 @@ class BarProgress(_View):
         """Draw it."""
         row = Table.grid(padding=(0, 1))
         row.add_row(
-            Text(_PHASES[progress.phase]),
             ProgressBar(
-                total=progress.total, completed=progress.done, width=24, pulse=progress.total is None
+                total=progress.total, completed=progress.done, width=_BAR, pulse=progress.total is None
             ),
-            Text(_facts(progress)),
+            Text(_phase(progress)),
         )
-        self._live.update(row)
+        self._live.update(Group(row, Text(f"  {_facts(progress)}")))
 
     def notice(self, level: _Level, text: str) -> None:
         """Write it above the bar."""
@@ -169,7 +171,14 @@ class BarProgress(_View):
 
 def progress_line(progress: Progress) -> str:
     """Return `moving: 1,200 of 2,000, 350/s, 2.3 s to go, 3 failed`."""
-    return f"{_PHASES[progress.phase]}: {_facts(progress)}"
+    return f"{_phase(progress)}: {_facts(progress)}"
+
+
+def _phase(progress: Progress) -> str:
+    if progress.phase != "settle":
+        return _PHASES[progress.phase]
+    left = max((progress.total or 0) - progress.done, 0)
+    return f"waiting for {plain(progress.target or 'the target')} to process {plural(left, 'document')}"
 
 
 def _facts(progress: Progress) -> str:
@@ -177,13 +186,22 @@ def _facts(progress: Progress) -> str:
     if progress.total is not None:
         parts[0] += f" of {amount(progress.total)}"
     if progress.rate:
-        parts.append(f"{progress.rate:,.0f}/s")
+        parts.append(f"{progress.rate:,.0f}/s" if progress.rate >= _SLOW else f"{progress.rate:.1f}/s")
     if progress.eta is not None:
         parts.append(f"{duration(progress.eta)} to go")
-    if progress.failed:
-        parts.append(f"{progress.failed:,} failed")
+    for number, word in (
+        (progress.skipped, "skipped"),
+        (progress.rejected, "rejected"),
+        (progress.failed, "failed"),
+    ):
+        if number:
+            parts.append(f"{number:,} {word}")
     if progress.waiting:
         parts.append(f"waiting {duration(progress.waiting)}: the target asked")
+    elif progress.next_check is not None:
+        parts.append(f"next check in {duration(progress.next_check)}")
+    elif progress.asked is not None:
+        parts.append(f"checking, {progress.asked:,} asked so far")
     return ", ".join(parts)
 
 

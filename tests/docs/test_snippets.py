@@ -1,11 +1,13 @@
 """Every snippet of the README and the documentation, as a reader would type it."""
 
 import ast
+import dataclasses
 import json
 import tomllib
 
 import pytest
 
+from memxfer.cli.failing import Ending
 from memxfer.config import load_config
 from memxfer.gaps.report import GapLine, GapReport
 from memxfer.migration.results import Counts, JobResult
@@ -60,7 +62,8 @@ def test_python_and_json_parse(page, snippets_of):
 
 def test_the_documented_objects_have_the_keys_that_commands_print(snippets_of):
     page = "docs/reference/json-and-exit-codes.md"
-    result, report = (json.loads(one.text) for one in snippets_of(page) if one.language == "json")
+    error, result, report = (json.loads(one.text) for one in snippets_of(page) if one.language == "json")
+    assert list(error["error"]) == [field.name for field in dataclasses.fields(Ending)]
     assert list(result) == list(JobResult.model_validate(result).model_dump())
     assert list(result["counts"]) == list(Counts.model_fields)
     assert sum(number for name, number in result["counts"].items() if name != "listed") == 120

@@ -46,7 +46,7 @@ def diff(
         typer.Option(
             "--format",
             metavar="table|json|markdown|html",
-            help="Form of the report; else what FILE ends in tells, else it is a table. --json is json.",
+            help="Form of the report; it goes before the ending of FILE. Without both it is a table.",
             show_default=False,
         ),
     ] = None,
@@ -56,7 +56,7 @@ def diff(
             "--output",
             "-o",
             metavar="FILE",
-            help="Write the report to this file instead of stdout; it may exist.",
+            help="Write the report to this file (.html, .md, .json or .txt) instead of stdout; it may exist.",
             show_default=False,
         ),
     ] = None,
@@ -75,7 +75,8 @@ def diff(
     from memxfer.cli.running import run, watching
 
     options = migration.Options(where=where, scan=scan_of(scan))
-    shown_as = gap_output.prepare(session, form, output)
+    shown_as = gap_output.form_of_stdout(session, form, output)
+    saved_as = gap_output.form_of_file(session, form, output) if output is not None else None
     with watching(session) as view:
         report = run(
             migration.diff(
@@ -87,10 +88,10 @@ def diff(
                 observer=view,
             )
         )
-        if output is not None:
-            gap_output.save(session, report, shown_as, output=output)
+        if output is not None and saved_as is not None:
+            gap_output.save(session, report, saved_as, output=output)
             view.notice("info", f"the report is in {output}")
-    if output is None:
+    if shown_as is not None:
         gap_output.show(session, report, shown_as)
     return exits.DECISION if fail_on and _is_as_bad(report, fail_on) else exits.CLEAN
 

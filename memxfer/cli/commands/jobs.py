@@ -13,6 +13,7 @@ from memxfer.cli.command import command, group
 from memxfer.cli.commands.arguments import Job
 from memxfer.cli.commands.moving import show_result
 from memxfer.cli.session import Session
+from memxfer.errors import InterruptedRunError
 
 __all__ = ["register"]
 
@@ -43,6 +44,7 @@ def status(session: Session, job: Job) -> int:
 def failures(session: Session, job: Job) -> None:
     """List the records that did not arrive and why: columns with tabs between, one line each."""
     from memxfer import migration
+    from memxfer.report.console import write_note
     from memxfer.report.jobs import FAILURE_HEADER, failure_line
     from memxfer.report.machine import write_json_list
 
@@ -51,7 +53,7 @@ def failures(session: Session, job: Job) -> None:
         write_json_list({"job": job}, "failures", found)
         return
     if not session.quiet:
-        sys.stderr.write(f"{FAILURE_HEADER}\n")
+        write_note(FAILURE_HEADER)
     for failure in found:
         sys.stdout.write(f"{failure_line(failure)}\n")
 
@@ -111,7 +113,7 @@ def remove(
             f"`memxfer migrate {plain(held.archive)} archive:./originals` keeps them. {question}"
         )
     if not yes and not typer.confirm(session.complete(question), err=True):
-        return exits.INTERRUPTED
+        raise InterruptedRunError(f"you did not agree; {plain(job)} stays")
     migration.remove_job(job, state_dir=session.state_dir, with_residue=True)
     _say(session, {"job": job, "removed": True}, f"Removed {plain(job)}.")
     return exits.CLEAN

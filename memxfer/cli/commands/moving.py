@@ -28,7 +28,7 @@ from memxfer.cli.commands.arguments import (
     scan_of,
 )
 from memxfer.cli.session import Session
-from memxfer.errors import ConfigError
+from memxfer.errors import ConfigError, InterruptedRunError
 
 if TYPE_CHECKING:
     from memxfer.migration.options import Options
@@ -115,7 +115,10 @@ def _move(
     from memxfer.cli.running import run, stops_on_signals, watching
 
     stop = migration.StopSignal()
-    with watching(session) as view, stops_on_signals(stop, lambda text: view.notice("info", text)):
+    with (
+        watching(session) as view,
+        stops_on_signals(stop, lambda text: view.notice("info", text), session=session),
+    ):
         return run(
             migration.migrate(
                 source,
@@ -177,8 +180,7 @@ def _agree(
     notes_console().print(plan_view(made, free=migration.free_bytes(session.state_dir)))
     question = "\nMove these records? The source is only read. Only yes is taken for an answer"
     if typer.prompt(question, default="no", show_default=False, err=True).strip() != "yes":
-        typer.echo("Nothing was written.", err=True)
-        raise typer.Exit(exits.INTERRUPTED)
+        raise InterruptedRunError("you did not answer yes; nothing was written")
     return made
 
 
@@ -204,7 +206,10 @@ def resume(
 
     options = migration.Options(wait_ready=wait_ready, on_uncertain=on_uncertain, settle=not no_wait)
     stop = migration.StopSignal()
-    with watching(session) as view, stops_on_signals(stop, lambda text: view.notice("info", text)):
+    with (
+        watching(session) as view,
+        stops_on_signals(stop, lambda text: view.notice("info", text), session=session),
+    ):
         result = run(
             migration.resume(
                 job,

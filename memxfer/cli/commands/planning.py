@@ -75,7 +75,10 @@ def plan(
         wait_ready=wait_ready,
     )
     stop = migration.StopSignal()
-    with watching(session) as view, stops_on_signals(stop, lambda text: view.notice("info", text)):
+    with (
+        watching(session) as view,
+        stops_on_signals(stop, lambda text: view.notice("info", text), session=session),
+    ):
         made = run(
             migration.plan(
                 source,

@@ -11,7 +11,7 @@ import typer
 from memxfer.cli import exits
 from memxfer.cli.command import command, group
 from memxfer.cli.session import Session
-from memxfer.errors import ConfigError
+from memxfer.errors import ConfigError, InterruptedRunError
 
 if TYPE_CHECKING:
     from memxfer.config import Config
@@ -139,7 +139,10 @@ def _probe(session: Session, connection: str, config: Config, *, role: _As | Non
     if not yes:
         _agree(connection, migration.probe_size(connection, config=config))
     stop = migration.StopSignal()
-    with watching(session) as view, stops_on_signals(stop, lambda text: view.notice("info", text)):
+    with (
+        watching(session) as view,
+        stops_on_signals(stop, lambda text: view.notice("info", text), session=session),
+    ):
         report = run(
             migration.probe(connection, config=config, state_dir=session.state_dir, observer=view, stop=stop)
         )
@@ -160,7 +163,7 @@ def _agree(connection: str, size: ProbeSize) -> None:
         raise ConfigError(f"--probe {what}; say --yes to agree")
     question = f"The probe {what}; the backend may charge for them. Go on?"
     if not typer.confirm(question, err=True):
-        raise typer.Exit(exits.INTERRUPTED)
+        raise InterruptedRunError("you did not agree; nothing was written")
 
 
 def _is_terminal() -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -86,7 +85,7 @@ def run_demo(session: Session, *, records: int, keep: Path | None, crash: bool) 
     """
     console = notes_console() if session.as_json else data_console()
     narrator = Narrator(console, _STEPS)
-    with _ends_on_sigterm(), demo_folder(keep) as folder, ExitStack() as open_things:
+    with demo_folder(keep) as folder, ExitStack() as open_things:
         tour = _set_up(narrator, Commands(folder, environment(folder)), records, open_things)
         source = _show_losses(tour)
         killed_at, result = _move(tour, crash=crash)
@@ -220,17 +219,3 @@ def _variables(values: Any) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-@contextmanager
-def _ends_on_sigterm() -> Iterator[None]:
-    """Treat SIGTERM like Ctrl-C, so that the emulator and the folder do not stay behind."""
-
-    def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

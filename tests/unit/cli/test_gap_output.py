@@ -39,7 +39,7 @@ def test_a_form_nobody_knows_is_refused(cli):
     assert cli("diff", "old", "new", "--format", "pdf").exit_code == 2
 
 
-@pytest.mark.parametrize("name", ["gaps.html", "gaps.HTM", "gaps.md", "gaps.txt", "gaps"])
+@pytest.mark.parametrize("name", ["gaps.html", "gaps.HTM", "gaps.md", "gaps.txt"])
 def test_a_file_gets_the_form_its_ending_names(cli, verbs, report, working_folder, name):
     verbs(diff=report)
     answer = cli("diff", "old", "new", "-o", name)
@@ -50,20 +50,40 @@ def test_a_file_gets_the_form_its_ending_names(cli, verbs, report, working_folde
     assert (working_folder / name).read_text(encoding="utf-8").splitlines()[0] == FIRST_LINES[form]
 
 
-def test_a_form_that_is_asked_for_wins_over_the_ending(cli, verbs, report, working_folder):
-    verbs(diff=report)
-    cli("diff", "old", "new", "-o", "gaps.md", "--format", "html")
-    assert (working_folder / "gaps.md").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+@pytest.mark.parametrize("name", ["gaps.pdf", "gaps.docx", "gaps.html.gz", "gaps", ".html"])
+def test_an_ending_that_names_no_form_is_refused_with_those_that_do_before_anything_is_read(
+    cli, verbs, report, working_folder, name
+):
+    calls = verbs(diff=report)
+    answer = cli("diff", "old", "new", "-o", name)
+    assert answer.exit_code == 2
+    assert ".html, .htm, .md, .json, .txt" in answer.stderr
+    assert "--format table|json|markdown|html" in answer.stderr
+    assert calls == []
+    assert not (working_folder / name).exists()
 
 
-@pytest.mark.parametrize("arguments", [("-o", "gaps.json"), ("-o", "gaps", "--json")])
-def test_a_json_file_is_the_object_that_stdout_gets(cli, verbs, report, working_folder, arguments):
+@pytest.mark.parametrize("name", ["gaps.md", "gaps.pdf", "gaps"])
+def test_a_form_that_is_asked_for_wins_over_the_ending(cli, verbs, report, working_folder, name):
     verbs(diff=report)
-    answer = cli("diff", "old", "new", *arguments)
-    assert answer.stdout == ""
-    on_stdout = cli("diff", "old", "new", "--json").stdout
-    assert (working_folder / arguments[1]).read_text() == on_stdout
+    cli("diff", "old", "new", "-o", name, "--format", "html")
+    assert (working_folder / name).read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.parametrize("name", ["gaps.json", "gaps"])
+def test_a_json_file_is_the_object_that_stdout_gets(cli, verbs, report, working_folder, name):
+    verbs(diff=report)
+    on_stdout = cli("diff", "old", "new", "-o", name, "--json").stdout
+    assert (working_folder / name).read_text() == on_stdout
     assert json.loads(on_stdout)["source"] == "old"
+
+
+def test_json_on_stdout_does_not_change_the_form_of_the_file(cli, verbs, report, working_folder):
+    verbs(diff=report)
+    for arguments in (("-o", "gaps.html"), ("-o", "other.md", "--format", "html")):
+        shown = json.loads(cli("diff", "old", "new", "--json", *arguments).stdout)
+        assert shown["source"] == "old"
+        assert (working_folder / arguments[1]).read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
 def test_a_file_is_replaced_whole_and_is_its_owners_alone(cli, verbs, report, working_folder):

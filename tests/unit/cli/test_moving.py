@@ -27,6 +27,7 @@ COUNT_KEYS = {
     "skipped",
     "rejected",
     "failed",
+    "in_flight",
     "uncertain",
     "gone",
 }

@@ -1,10 +1,12 @@
 import asyncio
+import json
 import os
 import signal
 
 import pytest
 
 from memxfer.cli.running import stops_on_signals
+from memxfer.cli.session import Session
 
 
 class Stop:
@@ -43,6 +45,23 @@ def test_the_second_signal_leaves_with_130():
 
     asyncio.run(work())
     assert left == [130]
+
+
+def test_with_json_the_second_signal_leaves_one_object_behind(capfd):
+    left = []
+
+    async def work():
+        stop = Stop()
+        session = Session(as_json=True)
+        with stops_on_signals(stop, lambda text: None, session=session, leave=left.append):
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.wait_for(stop.asked.wait(), 5)
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.sleep(0)
+
+    asyncio.run(work())
+    error = json.loads(capfd.readouterr().out)["error"]
+    assert (left, error["code"], error["exit"]) == ([130], "interrupted", 130)
 
 
 def test_signals_mean_what_they_meant_before_once_the_run_is_over():

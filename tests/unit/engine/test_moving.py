@@ -182,3 +182,18 @@ async def test_progress_counts_earlier_runs_and_never_exceeds_what_was_listed(jo
     assert (seen.phase, seen.done, seen.total) in {("settle", 0, 0), ("move", 3, 3)}
     assert seen.failed == 1
     assert run.engine.finished == 3
+
+
+async def test_progress_keeps_skipped_rejected_and_failed_apart_also_over_runs(job, record):
+    job.target_config = {
+        "required_axes": frozenset({"user"}),
+        "unscoped": "skip",
+        "refuses": frozenset({"c", "d"}),
+        "content_bytes": 50,
+    }
+    job.source.seed([record("a"), record("b", "x" * 60), record("c"), record("d")])
+    job.source.seed(record(f"nobody-{number}", user=None) for number in range(4))
+    for _ in range(2):
+        seen = (await job.run()).engine.snapshot()
+        assert (seen.skipped, seen.rejected, seen.failed) == (4, 1, 2)
+    assert job.states() == {"stored": 1, "skipped": 4, "rejected": 1, "failed": 2}

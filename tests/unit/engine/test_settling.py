@@ -6,7 +6,7 @@ import pytest
 from memxfer.engine.control import StopCause
 from memxfer.errors import ProviderError, RecordError
 from memxfer.spi import Capabilities, ClientKey, IngestState, IngestStatus, Outcome, WriteReceipt
-from memxfer.testing import Fault, FaultKind
+from memxfer.testing import Fault, FaultKind, ManualClock
 from memxfer_memory import MemoryReferenceProvider
 
 pytestmark = pytest.mark.anyio
@@ -88,6 +88,46 @@ async def test_the_pauses_grow_to_their_bound_while_nothing_moves_and_then_it_gi
     assert job.states() == {"accepted": 1}
     assert run.clock.slept[:5] == [1.0, 2.0, 4.0, 8.0, 8.0]
     assert 60 < run.clock.monotonic() < 80
+
+
+async def test_answers_are_told_as_they_come_and_not_when_all_have_been_asked(job):
+    told = []
+
+    class Watched(MemoryReferenceProvider):
+        async def ingest_status(self, ingestion_id):
+            now = self.watched.engine.snapshot()
+            told.append((now.phase, now.done, now.asked, now.next_check))
+            return await super().ingest_status(ingestion_id)
+
+    async def watch(run):
+        Watched.watched = run
+
+    job.target_class = Watched
+    job.target_config = {**ASYNC, "polls_until_stored": 1}
+    job.seed(6)
+    await job.run(during=watch, pollers=1)
+    assert told == [("settle", number, number, None) for number in range(6)]
+
+
+async def test_between_two_rounds_it_is_told_how_long_until_the_next(job):
+    told = []
+
+    class Watching(ManualClock):
+        async def sleep(self, seconds):
+            now = self.watched.engine.snapshot()
+            if now.phase == "settle":
+                told.append((now.done, now.total, now.asked, now.next_check))
+            await super().sleep(seconds)
+
+    clock = Watching()
+
+    async def watch(run):
+        clock.watched = run
+
+    job.target_config = ASYNC
+    job.seed(2)
+    await job.run(during=watch, clock=clock, poll_first=4.0)
+    assert told == [(0, 2, None, 4.0), (0, 2, None, 8.0)]
 
 
 @pytest.mark.parametrize(

@@ -94,8 +94,32 @@ def test_a_missing_decision_is_never_covered_by_consent(census, report):
             DecisionRequiredError, match="a decision is needed before anything is written"
         ) as caught:
             check(found, *words)
-        assert caught.value.remedies == ('in [connections.new]: unscoped = "skip" | unscoped = "customer"',)
-        assert "tags" not in str(caught.value)
+        decision, *consent = caught.value.remedies
+        assert decision == 'in [connections.new]: unscoped = "skip" | unscoped = "customer"'
+        assert not consent or "all" not in words
+
+
+def test_everything_that_is_missing_is_told_at_once_each_with_its_remedy(census, report):
+    census.add(FULL, document())
+    census.add(BARE, refused("unscoped", 'unscoped = "skip"'))
+    census.add(BARE, refused("too_large", 'oversize = "split"'))
+
+    with pytest.raises(DecisionRequiredError) as caught:
+        check(report(target=able(**LOSSES)))
+
+    *decisions, consent = caught.value.remedies
+    assert decisions == [
+        'in [connections.new]: unscoped = "skip"',
+        'in [connections.new]: oversize = "split"',
+    ]
+    assert consent == "--accept-loss versions,validity,tags"
+    for name in ("versions", "validity", "tags"):
+        assert f"  {name}: " in str(caught.value)
+
+
+def test_all_unknown_words_of_a_consent_are_told_at_once():
+    with pytest.raises(ConfigError, match="no dimension or group 'verions', 'tagz'; known: all, "):
+        parse_accepted(["verions", "tags", "tagz"])
 
 
 def test_a_dimension_that_is_lost_twice_is_asked_for_once(census, report):

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import shutil
 import sqlite3
@@ -95,6 +96,23 @@ async def test_a_removed_job_is_forgotten_and_the_target_keeps_what_it_has(moved
 
     assert migration.list_jobs(state) == []
     assert len(ends.target) == 2
+
+
+async def test_what_a_running_job_sends_is_in_flight_and_in_doubt_once_the_run_has_died(moved, state):
+    with contextlib.closing(sqlite3.connect(StateFolder(state).open("move").ledger_path)) as ledger:
+        ledger.execute("UPDATE record SET state = 'intent' WHERE state IN ('stored', 'failed')")
+        ledger.execute("UPDATE count SET n = 0 WHERE name IN ('stored', 'failed')")
+        ledger.execute("INSERT OR REPLACE INTO count (name, n) VALUES ('intent', 3)")
+        ledger.commit()
+
+    def told():
+        counts = migration.status("move", state_dir=state).counts
+        named = {failure.state for failure in migration.failures("move", state_dir=state)}
+        return {name: n for name, n in counts.model_dump().items() if n}, named
+
+    with StateFolder(state).open("move").lock():
+        assert told() == ({"listed": 3, "in_flight": 3}, {"in_flight"})
+    assert told() == ({"listed": 3, "uncertain": 3}, {"uncertain"})
 
 
 async def test_a_running_job_is_told_as_running_and_not_removed(moved, state):

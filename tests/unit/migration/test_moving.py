@@ -18,7 +18,10 @@ from memxfer.models import Scope
 
 pytestmark = pytest.mark.anyio
 
-COUNTS = ["listed", "accepted", "stored", "present", "skipped", "rejected", "failed", "uncertain", "gone"]
+COUNTS = [
+    *("listed", "accepted", "stored", "present", "skipped", "rejected", "failed"),
+    *("in_flight", "uncertain", "gone"),
+]
 
 
 def add_up(counts):

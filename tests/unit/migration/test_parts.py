@@ -25,8 +25,14 @@ def test_what_waits_for_the_rest_of_its_group_is_as_if_it_were_not_listed_yet():
     assert counts_of(Counter(waiting=3, stored=2)) == Counts(listed=2, stored=2)
 
 
-def test_an_intent_without_an_answer_adds_to_what_is_uncertain():
-    assert counts_of(Counter(intent=2, uncertain=1)) == Counts(listed=3, uncertain=3)
+@pytest.mark.parametrize(
+    ("is_running", "states"), [(False, {"uncertain": 3}), (True, {"in_flight": 2, "uncertain": 1})]
+)
+def test_an_intent_is_in_flight_while_a_run_may_still_get_its_answer_and_uncertain_after_it(
+    is_running, states
+):
+    counts = counts_of(Counter(intent=2, uncertain=1, stored=4), is_running=is_running)
+    assert counts == Counts(listed=7, stored=4, **states)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +128,16 @@ def test_a_rate_forgets_what_is_long_ago(metered):
 
     assert told.rate == 0.0
     assert told.eta is None
+
+
+def test_time_to_go_is_told_between_two_rounds_of_answers_of_a_slow_target(metered):
+    """Answers come in bursts with half a minute between."""
+    for second in range(100):
+        told = metered(Progress("settle", 60 * (second // 30), 600), after=1.0)
+
+        if second >= 30:
+            assert told.eta is not None
+    assert told.rate == pytest.approx(60 / 30, rel=0.2)
 
 
 def test_what_else_is_known_is_passed_on(metered):

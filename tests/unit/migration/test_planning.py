@@ -6,6 +6,7 @@ from memxfer import migration
 from memxfer.errors import ConfigError, DecisionRequiredError, FingerprintMismatchError
 from memxfer.migration import planning
 from memxfer.models import Scope, Version
+from memxfer.plan import JobPlan, PlanEnd
 
 VERSIONED = {"versions": (Version(content="before"),)}
 
@@ -128,11 +129,31 @@ async def test_originals_without_room_stop_a_move_before_it_begins(ends, tmp_pat
     monkeypatch.setattr(planning, "free_bytes", lambda folder: 1000)
     options = migration.Options(accept_loss=("all",))
 
-    with pytest.raises(ConfigError, match=r"need about .* and 1,000 are free"):
+    with pytest.raises(ConfigError, match=r"needs 64,000,\d+ bytes .* 1,000 bytes are free"):
         await migration.migrate(
             ends.read(), ends.write(drops=["versions"]), options=options, state_dir=tmp_path
         )
     assert len(ends.target) == 0
+
+
+def test_a_disk_that_is_too_full_is_told_with_every_byte_that_is_wanted(tmp_path, monkeypatch):
+    monkeypatch.setattr(planning, "free_bytes", lambda folder: 50_000_000)
+    plan = JobPlan(
+        job="j",
+        created_at="2026-01-31T12:00:00Z",
+        source=PlanEnd(connection="old", provider="memory", namespace="a"),
+        target=PlanEnd(connection="new", provider="memory", namespace="b"),
+        document_id="{id}",
+    )
+
+    with pytest.raises(ConfigError) as caught:
+        planning.check_room(plan, tmp_path)
+
+    assert str(caught.value) == (
+        f"the disk of {tmp_path} is too full: this job needs 64,000,000 bytes there "
+        "(64,000,000 bytes of room for its ledger), and 50,000,000 bytes are free; "
+        "free 14,000,000 bytes, or name a folder on another disk with --state-dir"
+    )
 
 
 @pytest.mark.anyio

@@ -12,7 +12,7 @@ from memxfer.report.errors import error_lines, safe_traceback
 
 def test_a_backend_error_names_its_place_a_way_on_and_the_correlation_id():
     error = AuthError("refused", provider="synap", operation="connect", status=401, correlation_id="c-1")
-    first, hint, correlation = error_lines(error)
+    first, correlation, hint = error_lines(error)
     assert first == "error: synap connect: refused"
     assert "providers check" in hint
     assert correlation.endswith("c-1")
@@ -35,6 +35,20 @@ def test_a_missing_decision_lists_the_ways_out():
 
 def test_a_message_may_have_lines_and_none_may_steer_the_terminal():
     assert error_lines(ConfigError("one\x1b[2J\ntwo")) == ["error: one\\x1b[2J", "  two"]
+
+
+def test_on_a_terminal_a_message_is_broken_between_words_and_what_is_to_be_copied_is_not():
+    error = DecisionRequiredError(
+        "a decision is needed:\n  user: 104 of 1,200 memories have no owner",
+        remedies=("--accept-loss " + "a" * 40,),
+    )
+    assert error_lines(error, width=30) == [
+        "error: a decision is needed:",
+        "    user: 104 of 1,200",
+        "      memories have no owner",
+        "  decide with:",
+        "    --accept-loss " + "a" * 40,
+    ]
 
 
 def test_an_error_without_words_is_named():

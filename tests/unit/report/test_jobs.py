@@ -13,11 +13,11 @@ def shown(view):
 
 
 def test_a_result_accounts_for_every_record():
-    counts = Counts(listed=12, stored=7, failed=2, skipped=1)
-    text = shown(result_view(JobResult(job="j", status=JobStatus.PAUSED, counts=counts)))
+    counts = Counts(listed=12, stored=7, failed=2, skipped=1, in_flight=2)
+    text = shown(result_view(JobResult(job="j", status=JobStatus.RUNNING, counts=counts)))
     assert text.splitlines()[:2] == [
-        "j: paused",
-        "  listed 12 = stored 7 + skipped 1 + failed 2 + under way 2",
+        "j: running",
+        "  listed 12 = stored 7 + skipped 1 + failed 2 + in flight 2",
     ]
     assert "memxfer failures j" in text
 

@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -8,6 +9,7 @@ from memxfer.migration.observer import Progress
 from memxfer.report.progress import BarProgress, JsonProgress, LineProgress, QuietProgress, progress_line
 
 MOVING = Progress(phase="move", done=1200, total=2000, rate=350.4, eta=2.3, failed=3, waiting=12.0)
+SETTLING = Progress(phase="settle", done=300, total=1500, rate=4.0, eta=300.0, target="new")
 
 
 class Clock:
@@ -26,6 +28,37 @@ def test_a_line_says_how_far_how_fast_how_long_and_what_failed():
     assert progress_line(MOVING) == (
         "moving: 1,200 of 2,000, 350/s, 2.3 s to go, 3 failed, waiting 12 s: the target asked"
     )
+
+
+@pytest.mark.parametrize(
+    ("now", "words"),
+    [
+        ({"next_check": 8.0}, "300 of 1,500, 4.0/s, 5 min 00 s to go, next check in 8.0 s"),
+        ({"asked": 40}, "300 of 1,500, 4.0/s, 5 min 00 s to go, checking, 40 asked so far"),
+        (
+            {"next_check": 8.0, "waiting": 30.0},
+            "300 of 1,500, 4.0/s, 5 min 00 s to go, waiting 30 s: the target asked",
+        ),
+    ],
+)
+def test_while_a_target_processes_it_is_told_who_how_many_and_when_it_is_asked_again(now, words):
+    line = progress_line(replace(SETTLING, **now))
+    assert line == f"waiting for new to process 1,200 documents: {words}"
+
+
+def test_skipped_rejected_and_failed_are_three_things():
+    line = progress_line(Progress(phase="move", done=9, skipped=4, rejected=1, failed=0))
+    assert line == "moving: 9, 4 skipped, 1 rejected"
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_the_bar_of_a_settling_job_fits_a_narrow_terminal(width):
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=width, color_system=None)
+    with BarProgress(console) as view:
+        view.progress(replace(SETTLING, next_check=29.0, skipped=12))
+    assert "waiting for new to process 1,200 documents" in out.getvalue()
+    assert "to go, 12 skipped, next check in 29 s" in out.getvalue()
 
 
 def test_what_is_not_known_is_left_out():
@@ -57,12 +90,21 @@ def test_json_lines_are_one_object_each(capsys, clock):
     view.notice("warning", "slow")
     progress, notice = map(json.loads, capsys.readouterr().err.splitlines())
     assert progress["event"] == "progress"
-    assert (progress["done"], progress["total"], progress["rate"], progress["waiting"]) == (
-        1200,
-        2000,
-        350.4,
-        12.0,
-    )
+    assert progress == {
+        "event": "progress",
+        "phase": "move",
+        "done": 1200,
+        "total": 2000,
+        "rate": 350.4,
+        "eta": 2.3,
+        "skipped": 0,
+        "rejected": 0,
+        "failed": 3,
+        "waiting": 12.0,
+        "target": "",
+        "asked": None,
+        "next_check": None,
+    }
     assert notice == {"event": "notice", "level": "warning", "text": "slow"}
 
 

@@ -28,6 +28,7 @@ class Entry:
         is_changed: An earlier run may have sent it in another form, which may be in the target.
         is_settled: What became of it is durable.
         original: What goes to the residue together with its intent, until it is on its way there.
+        losses: Names of what the record loses, for the tally.
     """
 
     ticket: Ticket
@@ -40,6 +41,7 @@ class Entry:
     is_changed: bool = False
     is_settled: bool = False
     original: ResidueLine | None = None
+    losses: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, eq=False)

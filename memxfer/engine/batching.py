@@ -11,6 +11,7 @@ from datetime import datetime
 from memxfer.engine.batches import Batch, Entry, Lanes
 from memxfer.engine.budget import ByteBudget
 from memxfer.engine.control import RunControl
+from memxfer.engine.gate import Gate
 from memxfer.engine.leftovers import Leftovers
 from memxfer.engine.listing import Listed, ListedPage, Slice
 from memxfer.engine.pipeline import Pipeline, regrouped
@@ -54,6 +55,7 @@ class Batcher:
         settings: EngineSettings,
         batch_size: int,
         leftovers: Leftovers,
+        gate: Gate,
         before: Counter[str],
         residue: Residue | None = None,
     ) -> None:
@@ -70,6 +72,7 @@ class Batcher:
         self._fresh = Lanes(batch_size, settings.batch_bytes)
         self._doubtful = Lanes(batch_size, settings.batch_bytes)
         self._leftovers = leftovers
+        self._gate = gate
         self._residue = residue
         self._idle = 0.0
         self._taken = sum(before[state] for state in State)
@@ -163,6 +166,7 @@ class Batcher:
             await self._budget.release(freed)
         for entry in entries:
             await self._buffer(entry)
+        self._gate.stop_if_exceeded()
 
     async def _find_leftovers(self, change: Change, ticket: Ticket) -> tuple[list[Entry], int]:
         doubts = ticket.walk.in_doubt.values()
@@ -198,16 +202,24 @@ class Batcher:
         if doubt is None and not self._takes(ticket, record, is_wanted=is_wanted):
             return None
         prepared = self._pipeline.prepare(record) if is_wanted else _DESELECTED
+        judged = self._gate.judge(change, record, prepared)
+        if judged is None:
+            ticket.is_cut = True
+            return None
+        prepared, losses = judged
         original, prepared = self._original(ticket, listed, prepared, doubt)
         if isinstance(prepared, Document) and prepared.group is not None:
             if doubt is not None:
                 raise regrouped(self._pipeline.target.name)
             self._keep_waiting(change, ticket, listed, prepared, original)
+            self._gate.tally(change, losses)
             return None
         if isinstance(prepared, Document):
             seq = doubt.seq if doubt else self._ledger.reserve()
             ticket.last_seq = max(ticket.last_seq, seq)
-            return Entry(ticket, prepared, listed.size, listed.hash, doubt, seq, original=original)
+            return Entry(
+                ticket, prepared, listed.size, listed.hash, doubt, seq, original=original, losses=losses
+            )
         if original is not None:
             change.residue.append(original)
         if isinstance(prepared, Skipped):
@@ -365,6 +377,8 @@ class Batcher:
         else:
             entry.sends = self._ledger.intend_again(change, entry.doubt, document.key, entry.hash)
             entry.is_changed = entry.sends == 1
+        if entry.doubt is None or entry.is_changed:
+            self._gate.tally(change, entry.losses)
         note_changes(self._ledger, change, entry.seq, document, at=self._clock.now())
 
 

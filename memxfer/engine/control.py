@@ -21,6 +21,7 @@ class StopCause(StrEnum):
     FATAL = "fatal"
     UNAVAILABLE = "unavailable"
     UNCERTAIN = "uncertain"
+    DECISION = "decision"
     LEDGER = "ledger"
     BUG = "bug"
 

@@ -8,15 +8,16 @@ from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from memxfer.capabilities import ClientKey, Writing
+from memxfer.capabilities import Writing
 from memxfer.engine.batching import Batcher, WalkSlice, consume
 from memxfer.engine.budget import ByteBudget
 from memxfer.engine.calls import Caller
 from memxfer.engine.control import RunControl, StopCause, Stopped, side_by_side
+from memxfer.engine.gate import COLLISION, Gate
 from memxfer.engine.grouping import Grouper
 from memxfer.engine.leftovers import Leftovers
 from memxfer.engine.listing import Listing
-from memxfer.engine.pipeline import Pipeline
+from memxfer.engine.pipeline import TELLING_TWINS, Pipeline
 from memxfer.engine.placing import Placer
 from memxfer.engine.residue import Residue
 from memxfer.engine.settings import EngineSettings
@@ -34,13 +35,7 @@ __all__ = ["Engine", "Snapshot"]
 _COUNT_BEFORE = "source_count"
 _MOST_SWEEPS = 2
 _SWEPT = "swept"
-_TELLING_TWINS = (ClientKey.NONE, ClientKey.APPEND, ClientKey.REJECT)
-"""These keep both documents, or refuse the second one by name."""
-_COLLISION = Problem(
-    "duplicate_key",
-    "another record has the same document key, and the target keeps one document per key; "
-    "give the target connection a document_id template that tells them apart",
-)
+_COLLISION = Problem("duplicate_key", COLLISION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +97,12 @@ class Engine:
         self._target_caller = Caller(target.config, control, clock)
         self._before = ledger.counts()
         self._pipeline = pipeline
+        self._gate = Gate(pipeline, ledger, control)
         self._residue = residue
         self._batcher = self._make_batcher()
         placer = Placer(target, self._target_caller, store=ledger, settings=settings)
         self._writer = Writer(target, self._target_caller, ledger, self._budget, settings, placer)
-        self._grouper = Grouper(pipeline, self._target_caller, ledger, placer, settings)
+        self._grouper = Grouper(pipeline, self._target_caller, ledger, placer, settings, self._gate)
         self._settler = Settler(target, self._target_caller, ledger=ledger, settings=settings)
         self._listing = Listing(
             source,
@@ -145,9 +141,13 @@ class Engine:
 
     async def run(self) -> None:
         """Do all there is to do, or stop early and note in `control` why."""
-        await self._guarded(self._run())
+        try:
+            await self._guarded(self._run())
+        finally:
+            self._gate.close()
 
     async def _run(self) -> None:
+        await self._gate.open()
         before = await self._count_before()
         await self._move()
         self._control.check()
@@ -182,6 +182,7 @@ class Engine:
             settings=self._settings,
             batch_size=min(self._target.config.batch_size or writing.max_batch, writing.max_batch),
             leftovers=leftovers,
+            gate=self._gate,
             before=self._before,
             residue=self._residue,
         )
@@ -331,7 +332,7 @@ class Engine:
     async def _note_collisions(self) -> None:
         """Two records under one key leave one document in the target: the other has not arrived."""
         writing = self._target.capabilities().writing
-        if writing is None or writing.client_key in _TELLING_TWINS:
+        if writing is None or writing.client_key in TELLING_TWINS:
             return
         change = Change()
         now = self._clock.now()

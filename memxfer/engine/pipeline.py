@@ -8,12 +8,17 @@ from typing import Any
 
 import msgspec
 
+from memxfer.capabilities import ClientKey
 from memxfer.errors import ConfigError, RecordError
+from memxfer.gaps import Agreement
 from memxfer.models import MemoryRecord
 from memxfer.spi import Document, MemoryProvider, Prepared, Refused, Selection, Skipped
 from memxfer.spi.writing import IDENTITY_MAPPED
 
-__all__ = ["Pipeline", "regrouped"]
+__all__ = ["TELLING_TWINS", "Pipeline", "regrouped"]
+
+TELLING_TWINS = (ClientKey.NONE, ClientKey.APPEND, ClientKey.REJECT)
+"""Targets of these keep two documents of one key both, or refuse the second one by name."""
 
 _UNMAPPABLE = (
     ValueError,
@@ -36,6 +41,8 @@ class Pipeline:
         envelope: Gives what the target cannot hold natively.
         target: Maps and validates.
         identity: Gives records other owners; the same record back where it gives none.
+        agreement: What may be lost; `None`: nobody asks.
+        shares_keys: Different records may get one key, and the target keeps one document per key.
     """
 
     selection: Selection
@@ -43,6 +50,12 @@ class Pipeline:
     envelope: Callable[[MemoryRecord], Mapping[str, Any]]
     target: MemoryProvider[Any]
     identity: Callable[[MemoryRecord], MemoryRecord] | None = None
+    agreement: Agreement | None = None
+    shares_keys: bool = False
+
+    def shown(self, record: MemoryRecord) -> MemoryRecord:
+        """Return `record` under its owner in the target, as losses are counted."""
+        return record if self.identity is None else self.identity(record)
 
     def prepare(self, record: MemoryRecord) -> Document | Skipped | Refused:
         """Return what becomes of `record`; one that cannot be mapped costs nobody but itself."""

@@ -14,7 +14,7 @@ from memxfer.ledger.committer import connect
 from memxfer.ledger.schema import check_format
 from memxfer.ledger.states import State
 
-__all__ = ["ProblemRow", "Runs", "counts", "problem_count", "problems", "runs"]
+__all__ = ["ProblemRow", "Runs", "counts", "notes", "problem_count", "problems", "runs"]
 
 _TOTALS = "SELECT coalesce(sum(seconds), 0), coalesce(sum(records), 0) FROM run"
 _LAST = "SELECT status, coalesce(cause, '') FROM run ORDER BY id DESC LIMIT 1"
@@ -81,6 +81,15 @@ def problem_count(path: Path, code: str) -> int:
     """Return how many records have a problem with this code."""
     with _reading(path) as ledger:
         return int(ledger.execute("SELECT count(*) FROM problem WHERE code = ?", (code,)).fetchone()[0])
+
+
+def notes(path: Path, prefix: str) -> dict[str, str]:
+    """Return the notes about the job whose names begin with `prefix`."""
+    with _reading(path) as ledger:
+        rows = ledger.execute(
+            "SELECT name, value FROM meta WHERE substr(name, 1, ?) = ?", (len(prefix), prefix)
+        )
+        return dict(rows.fetchall())
 
 
 @contextmanager

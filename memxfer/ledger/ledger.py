@@ -17,7 +17,7 @@ from typing import Any
 from memxfer.errors import LedgerError
 from memxfer.ledger import states
 from memxfer.ledger.committer import Change, Committer, ResidueStore, connect
-from memxfer.ledger.schema import FORMAT, SCHEMA, check_format
+from memxfer.ledger.schema import FORMAT, OWNER, SCHEMA, check_format
 from memxfer.ledger.states import State
 from memxfer.models import format_time, sanitise_text
 
@@ -87,6 +87,7 @@ _SETTLE = (
     "WHERE seq = ?"
 )
 _ARRIVED = f"'{State.ACCEPTED}', '{State.STORED}', '{State.PRESENT}'"
+_HELD = f"{_ARRIVED}, '{State.INTENT}', '{State.WAITING}', '{State.UNCERTAIN}'"
 _PROBLEM = "INSERT OR REPLACE INTO problem (seq, at, code, reason, correlation_id) VALUES (?, ?, ?, ?, ?)"
 
 
@@ -345,6 +346,15 @@ class Ledger:
         grouped = groupby(rows, key=itemgetter(0))
         return [[(seq, State(state)) for _, seq, state in twins] for _, twins in grouped]
 
+    def document_keys(self) -> Iterator[tuple[str, str]]:
+        """Give the document keys that are in the target or may get there, with the ids of their records."""
+        return self._rows(f"SELECT key, id FROM record WHERE key IS NOT NULL AND state IN ({_HELD})")  # noqa: S608 - constants
+
+    def notes(self, prefix: str) -> dict[str, str]:
+        """Return the notes about the job whose names begin with `prefix`."""
+        rows = self.read("SELECT name, value FROM meta WHERE substr(name, 1, ?) = ?", len(prefix), prefix)
+        return dict(rows)
+
     def read(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Return the rows of a query; for the other modules of this package."""
         return list(self._rows(statement, *values))
@@ -363,6 +373,7 @@ def _initialise(path: Path) -> None:
     try:
         if not check_format(connection, path):
             connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
+        connection.execute(OWNER)  # a ledger begun before the table was thought of goes on with it
     except sqlite3.Error as error:
         raise LedgerError(f"the ledger {path} cannot be used: {error}") from error
     finally:

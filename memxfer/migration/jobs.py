@@ -6,12 +6,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from memxfer.archive import is_archive_file, snapshot
+from memxfer.engine.control import StopCause
 from memxfer.engine.settling import NO_MEMORIES
 from memxfer.errors import DecisionRequiredError, LedgerError
+from memxfer.gaps import GapLine
 from memxfer.ledger import JobFolder, StateFolder, inspect
-from memxfer.ledger.states import DOCUMENTS, RESENT, RESIDUE
+from memxfer.ledger.states import DOCUMENTS, LOSS, RESENT, RESIDUE
 from memxfer.migration.news import warnings_of
-from memxfer.migration.outcome import counts_of, observed_losses
+from memxfer.migration.outcome import (
+    MISSING,
+    counts_of,
+    lines_of_text,
+    missing_message,
+    observed_losses,
+    tallied,
+)
 from memxfer.migration.results import Failure, JobResult, JobStatus, JobSummary
 from memxfer.migration.run import DEFAULT_STATE_DIR
 from memxfer.plan import JobPlan
@@ -30,19 +39,25 @@ def status(job: str, *, state_dir: str | Path = DEFAULT_STATE_DIR) -> JobResult:
     counters = inspect.counts(folder.ledger_path)
     runs = inspect.runs(folder.ledger_path)
     silent = inspect.problem_count(folder.ledger_path, NO_MEMORIES)
+    missing = _missing(folder, runs.cause)
+    warnings = [f"The target warns: {text}" for text in warnings_of(folder)]
     return JobResult(
         job=job,
         status=_status(folder, runs.status),
         counts=counts_of(counters),
         documents=counters[DOCUMENTS],
         resent=counters[RESENT],
-        losses=(*plan.losses, *observed_losses(silent, plan.target.connection)),
+        losses=(
+            *tallied(plan, counters, inspect.notes(folder.ledger_path, LOSS)),
+            *missing,
+            *observed_losses(silent, plan.target.connection),
+        ),
         residue=counters[RESIDUE],
         residue_path=str(folder.residue_path),
         seconds=round(runs.seconds, 3),
         records_per_second=round(runs.records / runs.seconds, 1) if runs.seconds else 0.0,
         cause=runs.cause,
-        message=". ".join(f"The target warns: {text}" for text in warnings_of(folder)),
+        message=". ".join([*warnings, missing_message(plan, missing)] if missing else warnings),
     )
 
 
@@ -115,6 +130,13 @@ def remove_job(job: str, *, state_dir: str | Path = DEFAULT_STATE_DIR, with_resi
             ),
         )
     folders.remove(job)
+
+
+def _missing(folder: JobFolder, cause: str) -> tuple[GapLine, ...]:
+    """Return what the last run was stopped for, if that was a missing consent."""
+    if cause != StopCause.DECISION:
+        return ()
+    return lines_of_text(inspect.notes(folder.ledger_path, MISSING).get(MISSING))
 
 
 def _plan(folder: JobFolder) -> JobPlan:

@@ -26,6 +26,8 @@ class Options:
         sample: Move no more than so many records.
         scan: Read no more than so many records to count losses; `None`: all of them.
         accept_loss: Dimensions, groups or `all`, whose loss is agreed to.
+        accept_decisions: Settings of the target's connection, such as `unscoped`, that a resumed job goes
+            on under although they have changed since it was agreed.
         residue: Which originals are kept beside the ledger: those of records that the target does not
             hold whole, all, or none.
         dry_run: Check everything and write nothing.
@@ -41,6 +43,7 @@ class Options:
     sample: int | None = None
     scan: int | None = None
     accept_loss: tuple[str, ...] = ()
+    accept_decisions: tuple[str, ...] = ()
     residue: Literal["lossy", "full", "off"] = "lossy"
     dry_run: bool = False
     listers: int = 16

@@ -13,19 +13,20 @@ from typing import Literal
 from memxfer.config import Config
 from memxfer.engine.control import RunControl, StopCause
 from memxfer.engine.engine import Engine
+from memxfer.engine.pipeline import Pipeline
 from memxfer.engine.residue import Residue
 from memxfer.engine.settings import EngineSettings
 from memxfer.errors import ConfigError
-from memxfer.gaps import parse_accepted
+from memxfer.gaps import Agreement, parse_accepted
 from memxfer.ids import job_id
 from memxfer.ledger import Change, JobFolder, Ledger, StateFolder
 from memxfer.ledger.states import RESIDUE_LINES
-from memxfer.migration.assess import assess, build_pipeline
+from memxfer.migration.assess import assess, build_pipeline, end_of
 from memxfer.migration.endpoints import OpenEnd, open_pair
 from memxfer.migration.meter import Meter
 from memxfer.migration.observer import Observer, Progress, SilentObserver
 from memxfer.migration.options import DEFAULT_STATE_DIR, Endpoint, Options, StopSignal
-from memxfer.migration.outcome import outcome
+from memxfer.migration.outcome import MISSING, lines_to_text, outcome
 from memxfer.migration.planning import check_agreed, check_holds, check_room, draw
 from memxfer.migration.residue import chosen_originals, finish_residue, residue_of
 from memxfer.migration.results import JobResult, JobStatus
@@ -170,14 +171,17 @@ async def resume(
         source: Another way to reach the same source; default: the connection the job was begun with.
         target: Another way to reach the same target.
         everything: A job that was begun with a sample moves the rest too, under the same ledger.
-        options: Tuning. What is moved was agreed when the job began and stays.
+        options: Tuning, and consent on top of what was agreed when the job began: `accept_loss` for losses
+            met since, `accept_decisions` for settings of the target's connection that have changed. Both
+            stay with the job. What is moved stays as it was.
         observer: Takes progress and notices.
         stop: Asks the run to stop and keep its place.
 
     Raises:
         JobNotFoundError, JobLockedError: As named.
         FingerprintMismatchError: The connections lead to another move than the job's.
-        ConfigError, ProviderError: An end cannot be opened.
+        DecisionRequiredError: The target's connection decides otherwise than was agreed.
+        ConfigError, ProviderError: An end cannot be opened, or a word of the consent is unknown.
     """
     observer = observer or SilentObserver()
     folder = StateFolder(state_dir).open(job)
@@ -187,9 +191,8 @@ async def resume(
         if everything and plan.sample is not None:
             plan = plan.model_copy(update={"sample": None})
             folder.write_plan(plan.model_dump_json(indent=2))
-        options = replace(
-            options or Options(), where=plan.where or None, sample=plan.sample, residue=plan.residue
-        )
+        asked = options or Options()
+        options = replace(asked, where=plan.where or None, sample=plan.sample, residue=plan.residue)
         async with open_pair(
             source or plan.source.connection,
             target or plan.target.connection,
@@ -198,8 +201,26 @@ async def resume(
             observer=observer,
             wait_ready=options.wait_ready,
         ) as (read, write):
-            plan.check_same(draw(read, write, options=options, job=job))
+            plan = _agreed_again(plan, draw(read, write, options=options, job=job), asked)
+            folder.write_plan(plan.model_dump_json(indent=2))
             return await _run(folder, plan, read, write, options=options, observer=observer, stop=stop)
+
+
+def _agreed_again(plan: JobPlan, now: JobPlan, asked: Options) -> JobPlan:
+    """Return a job's plan with what was agreed to since; the job goes on under no other decisions.
+
+    Raises:
+        ConfigError: A word of the consent is unknown.
+        FingerprintMismatchError: The connections lead to another move.
+        DecisionRequiredError: The target's connection decides otherwise than was agreed.
+    """
+    parse_accepted(asked.accept_loss)
+    check_holds(plan, now, accepted=asked.accept_decisions)
+    changed = {name: now.decisions.get(name) for name in asked.accept_decisions}
+    decisions = {**plan.decisions, **changed}
+    return plan.with_consent(asked.accept_loss).model_copy(
+        update={"decisions": {name: value for name, value in decisions.items() if value is not None}}
+    )
 
 
 _DRY_RUN = "nothing was written: a dry run"
@@ -227,13 +248,19 @@ async def _run(
         run = await _begin(ledger, folder, plan)
         await target.provider.begin(source.provider.store())
         chosen = chosen_originals(originals, plan, source, target)
-        engine = _engine(ledger, source, target, options=options, control=control, residue=chosen)
+        agreement = _agreement(plan, source, target)
+        pipeline = build_pipeline(source, target, options.where, agreement=agreement)
+        engine = _engine(
+            ledger, source, target, pipeline=pipeline, options=options, control=control, residue=chosen
+        )
         began = clock.monotonic()
         async with Meter(observer, lambda: _progress(engine)).running():
             await engine.run()
         seconds = clock.monotonic() - began
         _log_bug(folder, control)
         await finish_residue(originals, control)
+        if agreement.is_exceeded:
+            await _note_missing(ledger, agreement)
         result = outcome(
             plan, ledger, engine, control, seconds=seconds, residue_path=str(folder.residue_path)
         )
@@ -250,11 +277,11 @@ def _engine(
     source: OpenEnd,
     target: OpenEnd,
     *,
+    pipeline: Pipeline,
     options: Options,
     control: RunControl,
     residue: Residue | None,
 ) -> Engine:
-    pipeline = build_pipeline(source, target, options.where)
     settings = EngineSettings(
         listers=_lanes(options.listers, source),
         writers=_lanes(options.writers, target),
@@ -271,6 +298,17 @@ def _engine(
         control=control,
         clock=target.provider.clock,
         residue=residue,
+    )
+
+
+def _agreement(plan: JobPlan, source: OpenEnd, target: OpenEnd) -> Agreement:
+    """Return what the job may lose, held against what the target is now."""
+    return Agreement(
+        end_of(source),
+        end_of(target),
+        accepted=parse_accepted(plan.accepted),
+        keeps_originals=plan.residue != "off",
+        now=target.provider.clock.now(),
     )
 
 
@@ -297,6 +335,13 @@ async def _begin(ledger: Ledger, folder: JobFolder, plan: JobPlan) -> int:
     await ledger.commit(change)
     folder.event("run_started", at=now, run=run)
     return run
+
+
+async def _note_missing(ledger: Ledger, agreement: Agreement) -> None:
+    """Note what the job waits for, so that `status` can tell it."""
+    change = Change()
+    ledger.set_meta(change, MISSING, lines_to_text(agreement.beyond()))
+    await ledger.commit(change)
 
 
 async def _end(ledger: Ledger, folder: JobFolder, run: int, result: JobResult, *, finished: int) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from memxfer.cli import exits
+from memxfer.cli.asking import check_can_ask
 from memxfer.cli.command import command, group
 from memxfer.cli.commands.arguments import Job
 from memxfer.cli.commands.moving import show_result
@@ -108,8 +109,10 @@ def remove(
             f" the target does not hold; `memxfer migrate archive:{place} archive:./originals` keeps them."
             f" {question}"
         )
-    if not yes and not typer.confirm(question, err=True):
-        return exits.INTERRUPTED
+    if not yes:
+        check_can_ask(f"removes {plain(job)} with its ledger")
+        if not typer.confirm(question, err=True):
+            return exits.INTERRUPTED
     migration.remove_job(job, state_dir=session.state_dir, with_residue=True)
     _say(session, {"job": job, "removed": True}, f"Removed {plain(job)}.")
     return exits.CLEAN

@@ -94,8 +94,18 @@ def test_a_missing_decision_is_never_covered_by_consent(census, report):
             DecisionRequiredError, match="a decision is needed before anything is written"
         ) as caught:
             check(found, *words)
-        assert caught.value.remedies == ('in [connections.new]: unscoped = "skip" | unscoped = "customer"',)
-        assert "tags" not in str(caught.value)
+        assert caught.value.remedies[0] == 'in [connections.new]: unscoped = "skip" | unscoped = "customer"'
+
+
+def test_missing_decisions_and_missing_consent_are_told_together(census, report):
+    census.add(FULL, document())
+    census.add(BARE, refused("unscoped", 'unscoped = "skip"'))
+
+    with pytest.raises(DecisionRequiredError) as caught:
+        check(report(target=able(tags=Level.NONE)))
+
+    assert "have tags" in str(caught.value)
+    assert caught.value.remedies == ('in [connections.new]: unscoped = "skip"', "--accept-loss tags")
 
 
 def test_a_dimension_that_is_lost_twice_is_asked_for_once(census, report):

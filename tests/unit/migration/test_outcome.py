@@ -15,11 +15,27 @@ END = PlanEnd(connection="new", provider="memory", namespace="x")
 PLAN = JobPlan(job="move", created_at="2026-01-01T00:00:00Z", source=END, target=END, document_id="{id}")
 
 
-def ended(*, plan=PLAN, cause=None, silent=0, aborted=(), is_short=False, seconds=2.0, **counts):
+def ended(
+    *,
+    plan=PLAN,
+    cause=None,
+    silent=0,
+    aborted=(),
+    is_short=False,
+    seconds=2.0,
+    notes=None,
+    missing=None,
+    **counts,
+):
     control = RunControl(ManualClock())
     if cause:
         control.stop(cause, "it says why")
-    ledger = SimpleNamespace(counts=lambda: Counter(counts), problems=lambda code: silent)
+    ledger = SimpleNamespace(
+        counts=lambda: Counter(counts),
+        problems=lambda code: silent,
+        notes=lambda prefix: notes or {},
+        meta=lambda name: missing,
+    )
     engine = SimpleNamespace(aborted=dict(aborted), is_short=is_short, finished=5)
     return outcome(plan, ledger, engine, control, seconds=seconds)
 

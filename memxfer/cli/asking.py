@@ -14,14 +14,16 @@ def has_terminal() -> bool:
     return all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
 
 
-def check_can_ask(what: str) -> None:
+def check_can_ask(what: str, *, why: str = "") -> None:
     """Make sure that somebody can be asked.
 
     Args:
         what: What is about to happen, following "memxfer asks before it ...".
+        why: What whoever agrees should know.
 
     Raises:
         ConfigError: Input, output or error output is a file or a pipe.
     """
     if not has_terminal():
-        raise ConfigError(f"not a terminal: pass --yes. memxfer asks before it {what}, and nobody can answer")
+        text = f"not a terminal: pass --yes to agree. memxfer asks before it {what}, and nobody can answer."
+        raise ConfigError(f"{text} {why}" if why else text)

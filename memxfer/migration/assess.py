@@ -25,7 +25,7 @@ from memxfer.migration.sampling import read_sample
 from memxfer.plan import Forecast, Forecaster
 from memxfer.spi import MemoryProvider, Selection, SupportsCount, SupportsLookup
 
-__all__ = ["Assessment", "assess", "build_pipeline", "diff", "end_of", "read_identity"]
+__all__ = ["Assessment", "assess", "build_pipeline", "diff", "end_of", "no_hits", "read_identity"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,8 @@ async def assess(
     """Read the source once, in bounded memory, and count; without `forecasts`, only what would be lost.
 
     Raises:
-        ConfigError: The source is empty and the connection does not say that this is right.
+        ConfigError: The source is empty, or nothing in it meets the selection, and the connection does not
+            say that this is right.
         ProviderError: The source cannot be read.
         InterruptedRunError: `stop` was asked.
     """
@@ -172,6 +173,8 @@ async def _read(
         raise MemxferError(f"connection {source.name}: partition {name} cannot be listed: {reason}")
     if not scan.rows and not provider.config.allow_empty:
         raise ConfigError(_empty(source))
+    if scan.finds_nothing and not provider.config.allow_empty:
+        raise ConfigError(no_hits(source.name, options.where or ""))
     return total if total is not None or scan.is_part else scan.rows
 
 
@@ -218,6 +221,11 @@ class _Scan:
         self._limit = options.scan
 
     @property
+    def finds_nothing(self) -> bool:
+        """Whether all of the source was read, and the selection takes none of it."""
+        return bool(self._pipeline.selection) and not self.is_part and not self.census.scanned
+
+    @property
     def missing(self) -> int:
         """Records still wanted of a sample."""
         return self._limit - self._read if self._limit is not None else 1
@@ -259,6 +267,15 @@ def _failure(control: RunControl) -> MemxferError:
     if control.cause is StopCause.INTERRUPTED:
         return InterruptedRunError("interrupted while reading; nothing was written")
     return control.error if isinstance(control.error, MemxferError) else MemxferError(control.reason)
+
+
+def no_hits(source: str, where: str) -> str:
+    """Say that a selection takes nothing."""
+    return (
+        f"connection {source}: no memory meets --where {where!r}, so nothing would be moved. Check names and "
+        "spelling; `memxfer diff` shows what the source holds. If it is right, set allow_empty = true on "
+        "the connection"
+    )
 
 
 def _empty(source: OpenEnd) -> str:

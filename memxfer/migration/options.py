@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from memxfer.errors import ConfigError
 from memxfer.spi import MemoryProvider
 
 __all__ = ["DEFAULT_STATE_DIR", "Endpoint", "Options", "StopSignal"]
@@ -37,6 +38,9 @@ class Options:
         wait_ready: Wait for a target that is still being set up.
         on_uncertain: What to do with a document that may have been stored and cannot be asked about.
         settle: Wait until the target has processed what it accepted.
+
+    Raises:
+        ConfigError: A number is below 1.
     """
 
     where: str | None = None
@@ -52,6 +56,12 @@ class Options:
     wait_ready: bool = False
     on_uncertain: Literal["stop", "resend", "skip"] = "stop"
     settle: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("sample", "scan", "listers", "writers", "buffer_bytes"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} = {value}: it takes a number from 1")
 
 
 class StopSignal:

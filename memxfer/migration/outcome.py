@@ -14,6 +14,7 @@ from memxfer.engine.settling import NO_MEMORIES
 from memxfer.gaps import GapLine, Verdict, name_of, recounted, words_for
 from memxfer.ledger import Ledger, State
 from memxfer.ledger.states import DOCUMENTS, LOSS, RESENT, RESIDUE
+from memxfer.migration.assess import no_hits
 from memxfer.migration.results import Counts, JobResult, JobStatus
 from memxfer.plan import JobPlan
 
@@ -63,6 +64,7 @@ def outcome(
     *,
     seconds: float,
     residue_path: str = "",
+    may_be_empty: bool = False,
 ) -> JobResult:
     """Return how a job stands after a run.
 
@@ -73,11 +75,14 @@ def outcome(
         control: Whether and why it stopped early.
         seconds: How long it ran.
         residue_path: Where its originals are.
+        may_be_empty: The source's connection says that there may be nothing to move.
     """
     counters = ledger.counts()
     counts = counts_of(counters)
     missing = lines_of_text(ledger.meta(MISSING)) if control.cause is StopCause.DECISION else ()
     status, message = _status(plan, counts, engine, control, missing=missing)
+    if status is JobStatus.COMPLETED and not counts.listed and not may_be_empty:
+        status, message = JobStatus.INCOMPLETE, _nothing(plan)
     return JobResult(
         job=plan.job,
         status=status,
@@ -133,6 +138,15 @@ def _resting_message(counts: Counts, plan: JobPlan) -> str:
     if plan.sample is not None:
         return f"a sample of {counts.listed:,} records; `memxfer resume {job} --all` moves the rest"
     return ""
+
+
+def _nothing(plan: JobPlan) -> str:
+    if plan.where:
+        return no_hits(plan.source.connection, plan.where)
+    return (
+        f"connection {plan.source.connection} listed no memories, so nothing was moved; "
+        "if that is right, set allow_empty = true on the connection"
+    )
 
 
 def observed_losses(silent: int, target: str) -> tuple[GapLine, ...]:

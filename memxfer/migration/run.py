@@ -262,7 +262,13 @@ async def _run(
         if agreement.is_exceeded:
             await _note_missing(ledger, agreement)
         result = outcome(
-            plan, ledger, engine, control, seconds=seconds, residue_path=str(folder.residue_path)
+            plan,
+            ledger,
+            engine,
+            control,
+            seconds=seconds,
+            residue_path=str(folder.residue_path),
+            may_be_empty=source.provider.config.allow_empty,
         )
         await _end(ledger, folder, run, result, finished=engine.finished)
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from memxfer.cli.command import command, group
 from memxfer.cli.commands.arguments import Job
 from memxfer.cli.commands.moving import show_result
 from memxfer.cli.session import Session
+
+if TYPE_CHECKING:
+    from memxfer.migration.results import JobResult
 
 __all__ = ["register"]
 
@@ -98,24 +101,29 @@ def remove(
     from memxfer.report.text import plain
 
     now = migration.status(job, state_dir=session.state_dir)  # one that is not there is said before asking
-    question = (
-        f"Remove {plain(job)}? Without its ledger nobody can list, verify or resume what it moved;"
-        " `memxfer jobs export` keeps a copy."
-    )
-    if now.residue:
-        place = plain(now.residue_path)
-        question = (
-            f"{place} holds the originals of {now.residue:,} records, and there may be no other copy of what"
-            f" the target does not hold; `memxfer migrate archive:{place} archive:./originals` keeps them."
-            f" {question}"
-        )
-    if not yes:
-        check_can_ask(f"removes {plain(job)} with its ledger")
-        if not typer.confirm(question, err=True):
-            return exits.INTERRUPTED
+    if not yes and not _may_remove(now):
+        return exits.INTERRUPTED
     migration.remove_job(job, state_dir=session.state_dir, with_residue=True)
     _say(session, {"job": job, "removed": True}, f"Removed {plain(job)}.")
     return exits.CLEAN
+
+
+def _may_remove(now: JobResult) -> bool:
+    """Ask a person at a terminal; without one, refuse."""
+    from memxfer.report.text import plain
+
+    job, place = plain(now.job), plain(now.residue_path)
+    originals = (
+        f"{place} holds the originals of {now.residue:,} records, and there may be no other copy of what"
+        f" the target does not hold; `memxfer migrate archive:{place} archive:./originals` keeps them."
+    )
+    warning = (
+        "Without its ledger nobody can list, verify or resume what it moved;"
+        " `memxfer jobs export` keeps a copy."
+    )
+    texts = [originals, warning] if now.residue else [warning]
+    check_can_ask(f"removes {job}", why=" ".join(texts))
+    return typer.confirm(" ".join([*texts[:-1], f"Remove {job}?", warning]), err=True)
 
 
 def _say(session: Session, facts: dict[str, object], text: str) -> None:

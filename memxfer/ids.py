@@ -86,6 +86,16 @@ class KeyTemplate:
         store = {"provider": _encode(provider), "namespace": _encode(namespace)}
         self._pieces = _fill(_parse(text), store)
 
+    @property
+    def tells_apart(self) -> bool:
+        """Whether records of different ids always get different keys.
+
+        A value has no colon in its encoded form, so fields with one between them do not run together.
+        """
+        named = [index for index, (_, field) in enumerate(self._pieces) if field is not None]
+        has_id = any(self._pieces[index][1] == "id" for index in named)
+        return has_id and all(":" in self._pieces[index][0] for index in named[1:])
+
     def key(self, record: MemoryRecord) -> str:
         """Return the key of `record`: ASCII, at most `MAX_KEY` characters.
 

@@ -55,7 +55,7 @@ MEANINGS = {
     CLEAN: "clean: every record is accounted for, and none failed",
     FAILED: "records failed or were rejected, or a probe could not remove what it wrote; or a bug of memxfer",
     USAGE: "wrong usage, configuration or state folder; nothing was moved, or the job keeps its place",
-    DECISION: "a consent or decision is missing; nothing was moved",
+    DECISION: "a consent or decision is missing; nothing was moved beyond what was agreed to",
     PROVIDER: "a backend refuses (key, quota) or does not answer; the job keeps its place",
     INCOMPLETE: "not everything has arrived, or it cannot be told; `memxfer resume JOB` goes on",
     INTERRUPTED: "stopped by Ctrl-C or SIGTERM; `memxfer resume JOB` goes on",

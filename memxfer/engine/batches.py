@@ -31,6 +31,7 @@ class Entry:
         is_settled: What became of it is durable.
         originals: What goes to the residue together with its intent, until it is on its way there.
         record: The record, under the owner it has in the target; to compare with what the target holds.
+        losses: Names of what the record loses, for the tally.
     """
 
     ticket: Ticket
@@ -44,6 +45,7 @@ class Entry:
     is_settled: bool = False
     originals: Sequence[ResidueLine] = ()
     record: MemoryRecord | None = None
+    losses: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, eq=False)

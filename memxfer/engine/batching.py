@@ -12,6 +12,7 @@ from enum import Enum
 from memxfer.engine.batches import Batch, Entry, Lanes
 from memxfer.engine.budget import ByteBudget
 from memxfer.engine.control import RunControl
+from memxfer.engine.gate import Gate
 from memxfer.engine.leftovers import Leftovers
 from memxfer.engine.listing import Listed, ListedPage, Slice
 from memxfer.engine.pipeline import Pipeline, regrouped
@@ -74,6 +75,7 @@ class Batcher:
         settings: EngineSettings,
         batch_size: int,
         leftovers: Leftovers,
+        gate: Gate,
         before: Counter[str],
         residue: Residue | None = None,
     ) -> None:
@@ -90,6 +92,7 @@ class Batcher:
         self._fresh = Lanes(batch_size, settings.batch_bytes)
         self._doubtful = Lanes(batch_size, settings.batch_bytes)
         self._leftovers = leftovers
+        self._gate = gate
         self._residue = residue
         self._idle = 0.0
         self._taken = sum(before[state] for state in State)
@@ -192,6 +195,7 @@ class Batcher:
             await self._budget.release(freed)
         for entry in entries:
             await self._buffer(entry)
+        self._gate.stop_if_exceeded()
 
     async def _route_late(self, change: Change, last: Ticket) -> tuple[list[Entry], int]:
         """Decide about the records that were put off to the end of the walk, which is here."""
@@ -254,11 +258,17 @@ class Batcher:
         # What an earlier run took up is known; only a newcomer can be taken for another.
         prepare = self._pipeline.prepare_listed if doubt is None else self._pipeline.prepare_again
         prepared = prepare(listed) if is_wanted else _DESELECTED
+        judged = self._gate.judge(change, record, prepared)
+        if judged is None:
+            ticket.is_cut = True
+            return None
+        prepared, losses = judged
         originals, prepared = self._originals(ticket, listed, prepared, doubt)
         if isinstance(prepared, Document) and prepared.group is not None:
             if doubt is not None:
                 raise regrouped(self._pipeline.target.name)
             self._keep_waiting(change, ticket, listed, prepared, prepared.group, originals)
+            self._gate.tally(change, losses)
             return None
         if isinstance(prepared, Document):
             seq = doubt.seq if doubt else self._ledger.reserve()
@@ -272,6 +282,7 @@ class Batcher:
                 seq,
                 originals=originals,
                 record=self._pipeline.mapped(record),
+                losses=losses,
             )
         change.residue.extend(originals)
         if isinstance(prepared, Skipped):
@@ -441,6 +452,8 @@ class Batcher:
         else:
             entry.sends = self._ledger.intend_again(change, entry.doubt, document.key, entry.hash)
             entry.is_changed = entry.sends == 1
+        if entry.doubt is None or entry.is_changed:
+            self._gate.tally(change, entry.losses)
         note_changes(self._ledger, change, entry.seq, document, at=self._clock.now())
 
 

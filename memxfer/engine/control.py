@@ -23,6 +23,7 @@ class StopCause(StrEnum):
     UNAVAILABLE = "unavailable"
     CONFIG = "config"
     UNCERTAIN = "uncertain"
+    DECISION = "decision"
     LEDGER = "ledger"
     BUG = "bug"
 

@@ -14,10 +14,11 @@ from memxfer.engine.batching import Batcher, WalkSlice, consume
 from memxfer.engine.budget import ByteBudget
 from memxfer.engine.calls import Caller
 from memxfer.engine.control import RunControl, StopCause, Stopped, side_by_side
+from memxfer.engine.gate import COLLISION, Gate
 from memxfer.engine.grouping import Grouper
 from memxfer.engine.leftovers import Leftovers
 from memxfer.engine.listing import ListedPage, Listing
-from memxfer.engine.pipeline import Pipeline
+from memxfer.engine.pipeline import TELLING_TWINS, Pipeline
 from memxfer.engine.placing import Placer
 from memxfer.engine.residue import Residue
 from memxfer.engine.settings import EngineSettings
@@ -45,14 +46,7 @@ _COUNT_CHECK = "count_check"
 _IS_WHOLE = "whole"
 _LISTS_AGAIN = "lists_again"
 """The count did not agree with a stable listing, so that it is swept too."""
-_TELLING_TWINS = (ClientKey.NONE, ClientKey.APPEND, ClientKey.REJECT)
-"""These keep both documents, or refuse the second one by name."""
-_COLLISION = Problem(
-    "duplicate_key",
-    "another record has the same document key, and the target keeps one document per key: that of the other. "
-    "Give the target connection a document_id template that tells the two apart, with {user} say, or {hash}, "
-    "and start a new job",
-)
+_COLLISION = Problem("duplicate_key", COLLISION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +130,12 @@ class Engine:
         self._target_caller = Caller(target.config, control, clock)
         self._before = ledger.counts()
         self._pipeline = pipeline
+        self._gate = Gate(pipeline, ledger, control)
         self._residue = residue
         self._batcher = self._make_batcher()
         placer = Placer(target, self._target_caller, store=ledger, settings=settings)
         self._writer = Writer(target, self._target_caller, ledger, self._budget, settings, placer)
-        self._grouper = Grouper(pipeline, self._target_caller, ledger, placer, settings)
+        self._grouper = Grouper(pipeline, self._target_caller, ledger, placer, settings, self._gate)
         self._settler = Settler(target, self._target_caller, ledger=ledger, settings=settings)
         self._listing = Listing(
             source,
@@ -202,9 +197,13 @@ class Engine:
 
     async def run(self) -> None:
         """Do all there is to do, or stop early and note in `control` why."""
-        await self._guarded(self._run())
+        try:
+            await self._guarded(self._run())
+        finally:
+            self._gate.close()
 
     async def _run(self) -> None:
+        await self._gate.open()
         await self._note_begin()
         await self._move()
         self._control.check()
@@ -238,6 +237,7 @@ class Engine:
             settings=self._settings,
             batch_size=min(self._target.config.batch_size or writing.max_batch, writing.max_batch),
             leftovers=leftovers,
+            gate=self._gate,
             before=self._before,
             residue=self._residue,
         )
@@ -501,7 +501,7 @@ class Engine:
         joined in one request are in one document together.
         """
         writing = self._target.capabilities().writing
-        if writing is None or writing.client_key in _TELLING_TWINS:
+        if writing is None or writing.client_key in TELLING_TWINS:
             return
         change = Change()
         now = self._clock.now()

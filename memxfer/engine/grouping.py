@@ -10,6 +10,7 @@ from typing import Any
 from memxfer.capabilities import ClientKey, Writing
 from memxfer.engine.calls import Caller
 from memxfer.engine.control import StopCause, Stopped, side_by_side
+from memxfer.engine.gate import Gate
 from memxfer.engine.pipeline import Pipeline, regrouped
 from memxfer.engine.placing import Placer
 from memxfer.engine.settings import EngineSettings
@@ -49,6 +50,7 @@ class Grouper:
         ledger: Where the parts wait.
         placer: Sees to containers.
         settings: How many at once, and what to do with what cannot be known.
+        gate: Asked again: the target may have changed since the parts were listed.
         done: Records settled so far, by state.
     """
 
@@ -57,6 +59,7 @@ class Grouper:
     ledger: Ledger
     placer: Placer
     settings: EngineSettings
+    gate: Gate
     done: Counter[str] = field(default_factory=Counter)
 
     async def run(self) -> None:
@@ -107,11 +110,22 @@ class Grouper:
                 return
 
     async def _sendable(self, group: str, parts: Sequence[Part]) -> list[tuple[Part, Document]]:
-        """Return the parts with their documents; settle those that are none any more."""
+        """Return the parts with their documents; settle those that are none any more.
+
+        Raises:
+            Stopped: A part would now lose something that nobody agreed to lose; the group waits.
+        """
         found: list[tuple[Part, Document]] = []
         change = Change()
+        is_held = False
         for part in parts:
-            prepared = self.pipeline.prepare(decode_record(part.record))
+            record = decode_record(part.record)
+            prepared = self.pipeline.prepare(record)
+            judged = self.gate.judge(change, record, prepared)
+            if judged is None:
+                is_held = True
+                continue
+            prepared, _ = judged
             if isinstance(prepared, Document):
                 if prepared.group is None or stored_name(prepared.group) != group:
                     raise regrouped(self._target.name)
@@ -120,6 +134,9 @@ class Grouper:
                 self._set_aside(change, part, prepared)
         if not change.is_empty():
             await self.ledger.commit(change)
+        if is_held:
+            self.gate.stop_if_exceeded()
+            raise Stopped
         return found
 
     def _set_aside(self, change: Change, part: Part, prepared: Prepared) -> None:

@@ -8,8 +8,10 @@ from typing import Any
 
 import msgspec
 
+from memxfer.capabilities import ClientKey
 from memxfer.engine.listing import Listed
 from memxfer.errors import ConfigError, ProviderError, RecordError
+from memxfer.gaps import Agreement
 from memxfer.models import MemoryRecord
 from memxfer.spi import (
     Document,
@@ -23,7 +25,10 @@ from memxfer.spi import (
 )
 from memxfer.spi.writing import IDENTITY_MAPPED
 
-__all__ = ["UNEXPECTED", "Pipeline", "regrouped"]
+__all__ = ["TELLING_TWINS", "UNEXPECTED", "Pipeline", "regrouped"]
+
+TELLING_TWINS = (ClientKey.NONE, ClientKey.APPEND, ClientKey.REJECT)
+"""Targets of these keep two documents of one key both, or refuse the second one by name."""
 
 UNEXPECTED = (
     ValueError,
@@ -58,6 +63,8 @@ class Pipeline:
         envelope: Gives what the target cannot hold natively.
         target: Maps and validates.
         identity: Gives records other owners; the same record back where it gives none.
+        agreement: What may be lost; `None`: nobody asks.
+        shares_keys: Different records may get one key, and the target keeps one document per key.
     """
 
     selection: Selection
@@ -65,6 +72,8 @@ class Pipeline:
     envelope: Callable[[MemoryRecord], Mapping[str, Any]]
     target: MemoryProvider[Any]
     identity: Callable[[MemoryRecord], MemoryRecord] | None = None
+    agreement: Agreement | None = None
+    shares_keys: bool = False
 
     def prepare_listed(self, listed: Listed) -> Document | Skipped | Refused:
         """Return what becomes of a record as it was listed."""

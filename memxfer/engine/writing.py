@@ -15,6 +15,7 @@ from memxfer.engine.batches import Batch, Entry
 from memxfer.engine.budget import ByteBudget
 from memxfer.engine.calls import Caller
 from memxfer.engine.control import StopCause, Stopped
+from memxfer.engine.gate import untally
 from memxfer.engine.placing import Placer
 from memxfer.engine.settings import EngineSettings
 from memxfer.engine.settling import NOT_PROVEN
@@ -260,7 +261,10 @@ class Writer:
         for entry in entries:
             if entry.is_changed and entry.doubt is not None and entry.sends == 1:
                 self.ledger.restore(change, entry.doubt)
+                untally(change, entry.losses)
             else:
+                if entry.sends == 1:
+                    untally(change, entry.losses)
                 self.ledger.unsend(change, entry.seq, entry.sends)
         await self.ledger.commit(change)
 

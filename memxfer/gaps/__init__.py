@@ -1,7 +1,8 @@
 """What a move would keep, approximate, envelope or lose: from both sides' claims and from the records."""
 
-from memxfer.gaps.consent import check_consent, missing_consent, parse_accepted
-from memxfer.gaps.crossings import Landing
+from memxfer.gaps.agreement import Agreement, name_of, recounted
+from memxfer.gaps.consent import check_consent, missing_consent, parse_accepted, words_for
+from memxfer.gaps.crossings import FirstComers, Landing, owners_of
 from memxfer.gaps.dimensions import RULES, Rule
 from memxfer.gaps.envelope import EnvelopeBuilder
 from memxfer.gaps.fidelity import Fidelity
@@ -12,11 +13,13 @@ from memxfer.gaps.verdicts import build_report
 
 __all__ = [
     "RULES",
+    "Agreement",
     "Census",
     "Concern",
     "End",
     "EnvelopeBuilder",
     "Fidelity",
+    "FirstComers",
     "GapLine",
     "GapReport",
     "Landing",
@@ -25,5 +28,9 @@ __all__ = [
     "build_report",
     "check_consent",
     "missing_consent",
+    "name_of",
+    "owners_of",
     "parse_accepted",
+    "recounted",
+    "words_for",
 ]

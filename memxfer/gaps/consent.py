@@ -8,7 +8,7 @@ from memxfer.capabilities import Dimension, DimensionGroup
 from memxfer.errors import ConfigError, DecisionRequiredError
 from memxfer.gaps.report import GapLine, GapReport, Verdict
 
-__all__ = ["check_consent", "missing_consent", "parse_accepted"]
+__all__ = ["check_consent", "missing_consent", "parse_accepted", "verdicts_to_accept", "words_for"]
 
 ALL = "all"
 
@@ -27,6 +27,16 @@ def parse_accepted(words: Sequence[str]) -> frozenset[str]:
     return frozenset(words)
 
 
+def verdicts_to_accept(*, keeps_originals: bool) -> tuple[Verdict, ...]:
+    """Return the verdicts that need consent.
+
+    Args:
+        keeps_originals: Whether a residue keeps what the target alters. Where it does not, what is
+            only approximated needs consent too, for nothing is left to restore it from.
+    """
+    return (Verdict.LOST,) if keeps_originals else (Verdict.LOST, Verdict.APPROXIMATED)
+
+
 def missing_consent(
     report: GapReport, accepted: frozenset[str], *, keeps_originals: bool = True
 ) -> list[GapLine]:
@@ -35,10 +45,9 @@ def missing_consent(
     Args:
         report: What would be lost.
         accepted: From `parse_accepted`.
-        keeps_originals: Whether a residue keeps what the target alters. Where it does not, what is
-            only approximated needs consent too, for nothing is left to restore it from.
+        keeps_originals: As for `verdicts_to_accept`.
     """
-    verdicts = (Verdict.LOST,) if keeps_originals else (Verdict.LOST, Verdict.APPROXIMATED)
+    verdicts = verdicts_to_accept(keeps_originals=keeps_originals)
     return [
         line
         for line in report.dimensions
@@ -50,7 +59,7 @@ def missing_consent(
 
 
 def check_consent(report: GapReport, accepted: frozenset[str], *, keeps_originals: bool = True) -> None:
-    """Let a move begin, or say what is missing; the arguments are those of `missing_consent`.
+    """Let a move begin, or say all that is missing; the arguments are those of `missing_consent`.
 
     Raises:
         DecisionRequiredError: Records need a decision, or would lose what nobody agreed to lose; all
@@ -58,15 +67,21 @@ def check_consent(report: GapReport, accepted: frozenset[str], *, keeps_original
     """
     blocking = [line for line in report.dimensions if line.blocking]
     losses = missing_consent(report, accepted, keeps_originals=keeps_originals)
-    missing = [
-        _text("a decision is needed before anything is written", blocking) if blocking else "",
-        _text("this move would lose something that nobody has agreed to lose", losses) if losses else "",
-    ]
-    remedies = [f"in [connections.{report.target}]: {line.remedy}" for line in blocking]
+    texts: list[str] = []
+    remedies: list[str] = []
+    if blocking:
+        texts.append(_text("a decision is needed before anything is written", blocking))
+        remedies += [f"in [connections.{report.target}]: {line.remedy}" for line in blocking]
     if losses:
-        remedies.append(f"--accept-loss {','.join(dict.fromkeys(map(_word, losses)))}")
-    if remedies:
-        raise DecisionRequiredError("\n".join(filter(None, missing)), remedies=tuple(remedies))
+        texts.append(_text("this move would lose something that nobody has agreed to lose", losses))
+        remedies.append(f"--accept-loss {words_for(losses)}")
+    if texts:
+        raise DecisionRequiredError("\n".join(texts), remedies=tuple(remedies))
+
+
+def words_for(lines: Sequence[GapLine]) -> str:
+    """Return what `--accept-loss` takes to agree to the losses of `lines`."""
+    return ",".join(dict.fromkeys(_word(line) for line in lines))
 
 
 def _is_accepted(line: GapLine, accepted: frozenset[str]) -> bool:

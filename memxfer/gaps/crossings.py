@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import Protocol
 
 from memxfer.errors import MemxferError
 from memxfer.ids import record_mark
-from memxfer.models import MemoryRecord, Scope
+from memxfer.models import MemoryRecord
 from memxfer.spi import Document
 
-__all__ = ["Crossing", "Crossings", "Landing"]
+__all__ = ["Crossing", "Crossings", "FirstComers", "KnownCrossings", "Landing", "Meetings", "owners_of"]
 
 _ROWS = 5_000
 _SAMPLES = 3
 _MAX_ID = 200
 _NOBODY = (None, None, None, None)
+_names_in = attrgetter("tenant", "group", "app", "user")
+_helpers_in = attrgetter("agent", "session")
 _INSERT = "INSERT INTO document VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -55,6 +59,75 @@ class Landing:
     owners: int
 
 
+class Meetings(Protocol):
+    """What a census asks about several records at once."""
+
+    def add(self, record: MemoryRecord, document: Document, *, digest: bytes | None = None) -> None:
+        """Note one document."""
+        ...
+
+    def are_ids_shared(self) -> bool:
+        """Tell whether two records that share a key share their id too."""
+        ...
+
+    def collisions(self) -> Crossing:
+        """Return documents that have their key in common with another record's."""
+        ...
+
+    def merged_owners(self) -> Crossing:
+        """Return documents of different owners that end up with one."""
+        ...
+
+    def repeats(self) -> Crossing:
+        """Return documents whose text their owner has already."""
+        ...
+
+    def landings(self) -> list[Landing]:
+        """Return where documents land."""
+        ...
+
+    def close(self) -> None:
+        """Give back what this holds."""
+        ...
+
+
+class KnownCrossings:
+    """Crossings that somebody else found; records are not compared here.
+
+    Attributes:
+        merged: Documents of different owners that end up with one.
+    """
+
+    def __init__(self) -> None:
+        self.merged = Crossing()
+
+    def add(self, record: MemoryRecord, document: Document, *, digest: bytes | None = None) -> None:
+        """Ignore one document."""
+
+    def are_ids_shared(self) -> bool:
+        """Return `False`: records are not compared."""
+        return False
+
+    def collisions(self) -> Crossing:
+        """Return none."""
+        return Crossing()
+
+    def merged_owners(self) -> Crossing:
+        """Return what was found elsewhere."""
+        return self.merged
+
+    def repeats(self) -> Crossing:
+        """Return none."""
+        return Crossing()
+
+    def landings(self) -> list[Landing]:
+        """Return none."""
+        return []
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
 class Crossings:
     """Remembers every document of a scan, on disk.
 
@@ -83,13 +156,14 @@ class Crossings:
         Raises:
             MemxferError: There is no room for the temporary file.
         """
-        people, mine = _owner(record.scope)
-        place = mine if document.owner is None else _owner(document.owner)[1]
+        people, place = owners_of(record, document)
+        mine = hash(people or _helpers_in(record.scope))
         text = hash((mine, record.content))
         self._added += 1
         form = self._added if digest is None else hash((record.id, digest))
         key = hash((document.key, record_mark(record))) if self._keeps_apart else hash(document.key)
-        self._rows.append((key, form, people, place, text, document.scope, record.id[:_MAX_ID]))
+        numbers = (key, form, mine if people else 0, hash(place), text)
+        self._rows.append((*numbers, document.scope, record.id[:_MAX_ID]))
         if len(self._rows) >= _ROWS:
             self._flush()
 
@@ -174,27 +248,77 @@ class Crossings:
 
     def _opened(self) -> sqlite3.Connection:
         if self._database is None:
-            # An empty name is a private database on disk that goes with its connection.
-            self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-            self._database.executescript(
-                "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -8192;"
+            self._database = _scratch(
                 "CREATE TABLE document "
                 "(key INT, form INT, people INT, place INT, text INT, scope TEXT, id TEXT);"
-                "BEGIN;"
             )
         return self._database
 
 
-def _owner(scope: Scope) -> tuple[int, int]:
-    """Return numbers for whose memory it is, 0 where nobody is named, and for who shares it.
+class FirstComers:
+    """Remembers who came first to each of very many places.
+
+    They go to a private database that SQLite keeps in memory while it is small and on disk beyond that.
+    """
+
+    def __init__(self) -> None:
+        self._database: sqlite3.Connection | None = None
+
+    def first(self, place: int, who: int) -> int:
+        """Return who came first to a place: `who`, unless somebody was there before.
+
+        Args:
+            place: A signed number of 64 bits.
+            who: Another.
+
+        Raises:
+            MemxferError: There is no room for the temporary file.
+        """
+        try:
+            database = self._opened()
+            if database.execute("INSERT OR IGNORE INTO first VALUES (?, ?)", (place, who)).rowcount:
+                return who
+            return int(database.execute("SELECT who FROM first WHERE place = ?", (place,)).fetchone()[0])
+        except sqlite3.Error as error:
+            raise _no_room(error) from error
+
+    def close(self) -> None:
+        """Give back the temporary file. Idempotent."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._database is None:
+            self._database = _scratch("CREATE TABLE first (place INTEGER PRIMARY KEY, who INT);")
+        return self._database
+
+
+Names = tuple[str | None, ...]
+"""The parts of a scope that tell whose a memory is."""
+
+
+def owners_of(record: MemoryRecord, document: Document) -> tuple[Names | None, Names]:
+    """Return whose memory it is, `None` where nobody is named, and who shares it in the target.
 
     Agents and sessions share a memory where nobody else is named.
     """
-    names = (scope.tenant, scope.group, scope.app, scope.user)
-    if names == _NOBODY:
-        return 0, hash((scope.agent, scope.session))
-    people = hash(names)
-    return people, people
+    people = _names_in(record.scope)
+    scope = record.scope if document.owner is None else document.owner
+    place = people if document.owner is None else _names_in(scope)
+    return (
+        None if people == _NOBODY else people,
+        _helpers_in(scope) if place == _NOBODY else place,
+    )
+
+
+def _scratch(tables: str) -> sqlite3.Connection:
+    # An empty name is a private database on disk that goes with its connection.
+    database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+    database.executescript(
+        f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -8192; {tables} BEGIN;"
+    )
+    return database
 
 
 def _no_room(error: sqlite3.Error) -> MemxferError:

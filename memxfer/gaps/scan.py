@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from memxfer.capabilities import Capabilities, Dimension
 from memxfer.gaps.checks import Check, Outlook, checks_for
-from memxfer.gaps.crossings import Crossings
+from memxfer.gaps.crossings import Crossings, Meetings
 from memxfer.gaps.dimensions import foreign_extensions
 from memxfer.gaps.traits import MOST_KINDS, Traits, rules_in, traits_of
 from memxfer.models import MemoryRecord
@@ -57,6 +57,7 @@ class Census:
     Args:
         target: Capabilities of the target, for checks that depend on it.
         now: The moment of the scan, for dates in the future.
+        crossings: Where documents are compared with each other; default: a place of its own.
 
     Attributes:
         scanned: Records seen.
@@ -73,7 +74,13 @@ class Census:
         crossings: Documents that collide, merge or repeat.
     """
 
-    def __init__(self, target: Capabilities | None = None, *, now: datetime | None = None) -> None:
+    def __init__(
+        self,
+        target: Capabilities | None = None,
+        *,
+        now: datetime | None = None,
+        crossings: Meetings | None = None,
+    ) -> None:
         self._outlook = Outlook(target or Capabilities(), now or datetime.now(UTC))
         self._own_fields = self._outlook.target.own_fields()
         self.checks = checks_for(self._outlook)
@@ -89,7 +96,9 @@ class Census:
         self.unreadable = Tally()
         self.documents = 0
         writing = self._outlook.target.writing
-        self.crossings = Crossings(keeps_apart=writing is not None and writing.keeps_apart)
+        self.crossings: Meetings = crossings or Crossings(
+            keeps_apart=writing is not None and writing.keeps_apart
+        )
         self._carried: dict[Dimension, Tally] = {}
         self._kinds: dict[Traits, tuple[Tally, tuple[Check, ...]]] = {}
 

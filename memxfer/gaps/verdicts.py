@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from memxfer.capabilities import ClientKey, Dimension, DimensionGroup, DocumentChange, Level
 from memxfer.gaps.checks import Check
-from memxfer.gaps.crossings import Crossing, Crossings
+from memxfer.gaps.crossings import Crossing, Meetings
 from memxfer.gaps.dimensions import RULES, Rule
 from memxfer.gaps.operations import End, operation_lines
 from memxfer.gaps.report import SEVERITY, Concern, GapLine, GapReport, Verdict
@@ -308,7 +308,7 @@ class _Builder:
         yield self._crossing(Concern.OWNERS, crossings.merged_owners(), blocking=merging_blocks)
         yield self._duplicates(crossings.repeats())
 
-    def _keys(self, crossings: Crossings) -> GapLine:
+    def _keys(self, crossings: Meetings) -> GapLine:
         """Tell which records share a key; they lose nothing where the target keeps a document of each."""
         found = crossings.collisions()
         writing = self._target.capabilities.writing

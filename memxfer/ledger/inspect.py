@@ -10,7 +10,17 @@ from pathlib import Path
 from memxfer.ledger.opening import reading
 from memxfer.ledger.states import State
 
-__all__ = ["ProblemRow", "Runs", "counts", "is_stored", "last_plan", "problem_count", "problems", "runs"]
+__all__ = [
+    "ProblemRow",
+    "Runs",
+    "counts",
+    "is_stored",
+    "last_plan",
+    "notes",
+    "problem_count",
+    "problems",
+    "runs",
+]
 
 _TOTALS = "SELECT coalesce(sum(seconds), 0), coalesce(sum(records), 0) FROM run"
 _LAST = "SELECT status, coalesce(cause, '') FROM run ORDER BY id DESC LIMIT 1"
@@ -96,3 +106,12 @@ def is_stored(path: Path, ingestion_id: str) -> bool:
     with reading(path) as ledger:
         statement = "SELECT 1 FROM record WHERE ingestion_id = ? AND state = ? LIMIT 1"
         return ledger.execute(statement, (ingestion_id, State.STORED)).fetchone() is not None
+
+
+def notes(path: Path, prefix: str) -> dict[str, str]:
+    """Return the notes about the job whose names begin with `prefix`."""
+    with reading(path) as ledger:
+        rows = ledger.execute(
+            "SELECT name, value FROM meta WHERE substr(name, 1, ?) = ?", (len(prefix), prefix)
+        )
+        return dict(rows.fetchall())

@@ -7,6 +7,7 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -18,6 +19,7 @@ from memxfer.ledger import states
 from memxfer.ledger.committer import Change, Committer, ResidueStore, connect
 from memxfer.ledger.doubts import Doubts, InDoubt
 from memxfer.ledger.opening import explained, reading
+from memxfer.ledger.schema import OWNER
 from memxfer.ledger.states import State
 from memxfer.models import format_time, sanitise_text
 
@@ -103,6 +105,7 @@ _SETTLE = (
     "WHERE seq = ?"
 )
 _ARRIVED = f"'{State.ACCEPTED}', '{State.STORED}', '{State.PRESENT}'"
+_HELD = f"{_ARRIVED}, '{State.INTENT}', '{State.WAITING}', '{State.UNCERTAIN}'"
 _PROBLEM = "INSERT OR REPLACE INTO problem (seq, at, code, reason, correlation_id) VALUES (?, ?, ?, ?, ?)"
 
 
@@ -125,6 +128,8 @@ class Ledger:
         with reading(path):
             pass  # what is no ledger is refused before anything of it is opened for writing
         self._path = path
+        with closing(connect(path)) as ledger:
+            ledger.execute(OWNER)  # a ledger of an earlier version goes on with this table
         self._reader = connect(path, read_only=True)
         self._committer = Committer(path, window=window, residue=residue)
         self._next_seq = self._after_last("SELECT max(seq) FROM record")
@@ -385,6 +390,21 @@ class Ledger:
             for row in self.read(f"{_NAMESAKES} WHERE key IN ({marks})", *chunk):
                 found[row[0]].append(_namesake(row))
         return found
+
+    def document_keys(self) -> Iterator[tuple[str, bytes]]:
+        """Give the document keys that are in the target or may get there, with the marks of their records.
+
+        Rows of a ledger that an earlier version began have no mark, and are left out.
+        """
+        return self._rows(
+            f"SELECT key, substr(hash, {FORM_BYTES + 1}) FROM record WHERE key IS NOT NULL "  # noqa: S608 - constants
+            f"AND length(hash) > {FORM_BYTES} AND state IN ({_HELD})"
+        )
+
+    def notes(self, prefix: str) -> dict[str, str]:
+        """Return the notes about the job whose names begin with `prefix`."""
+        rows = self.read("SELECT name, value FROM meta WHERE substr(name, 1, ?) = ?", len(prefix), prefix)
+        return dict(rows)
 
     def read(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Return the rows of a query; for the other modules of this package."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from memxfer.errors import LedgerError
 
-__all__ = ["CONTAINER", "FORMAT", "SCHEMA", "check_format"]
+__all__ = ["CONTAINER", "FORMAT", "OWNER", "SCHEMA", "check_format"]
 
 FORMAT = 1
 """Version of the tables; a ledger of another version is refused, never guessed at."""
@@ -27,6 +27,11 @@ CREATE TABLE IF NOT EXISTS container (
     task TEXT,                   -- what has to end before it can be used
     made INTEGER                 -- 1: made for this job; 0: it was there
 ) WITHOUT ROWID;
+"""
+
+OWNER = """
+-- 64 bits of a hash each: a place in the target, and whose memories came to it first
+CREATE TABLE IF NOT EXISTS owner (place INTEGER PRIMARY KEY, people INTEGER NOT NULL);
 """
 
 SCHEMA = f"""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["DOCUMENTS", "FILTERED", "IGNORED", "RESENT", "RESIDUE", "RESIDUE_LINES", "State"]
+__all__ = ["DOCUMENTS", "FILTERED", "IGNORED", "LOSS", "RESENT", "RESIDUE", "RESIDUE_LINES", "State"]
 
 
 class State(StrEnum):
@@ -42,6 +42,8 @@ FILTERED = "rows_filtered"
 """Records listed that the selection leaves out."""
 RESENT = "documents_resent"
 DOCUMENTS = "documents_acknowledged"
+LOSS = "loss/"
+"""Records that were sent with a loss, by what is lost; the note of the same name says what that is."""
 RESIDUE = "residue_records"
 """Originals in the residue."""
 RESIDUE_LINES = "residue_lines"

@@ -12,9 +12,9 @@ from memxfer.engine.budget import ByteBudget
 from memxfer.engine.calls import Caller
 from memxfer.engine.control import RunControl, StopCause, Stopped
 from memxfer.engine.listing import ListedPage, Listing, Slice
-from memxfer.engine.pipeline import Pipeline
+from memxfer.engine.pipeline import TELLING_TWINS, Pipeline
 from memxfer.errors import ConfigError, InterruptedRunError, MemxferError
-from memxfer.gaps import Census, End, EnvelopeBuilder, GapReport, build_report
+from memxfer.gaps import Agreement, Census, End, EnvelopeBuilder, GapReport, build_report
 from memxfer.identity import IdentityMap
 from memxfer.ids import KeyTemplate
 from memxfer.migration.endpoints import OpenEnd, named, open_pair
@@ -25,7 +25,7 @@ from memxfer.migration.sampling import read_sample
 from memxfer.plan import Forecast, Forecaster
 from memxfer.spi import MemoryProvider, Selection, SupportsCount, SupportsLookup
 
-__all__ = ["Assessment", "assess", "build_pipeline", "diff", "read_identity"]
+__all__ = ["Assessment", "assess", "build_pipeline", "diff", "end_of", "no_hits", "read_identity"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +76,32 @@ async def diff(
         return (await assess(read, write, options=options, observer=observer, forecasts=False)).report
 
 
-def build_pipeline(source: OpenEnd, target: OpenEnd, where: str | None) -> Pipeline:
-    """Return what turns the source's records into the target's documents."""
+def build_pipeline(
+    source: OpenEnd, target: OpenEnd, where: str | None, *, agreement: Agreement | None = None
+) -> Pipeline:
+    """Return what turns the source's records into the target's documents.
+
+    Args:
+        source: Where the records are.
+        target: Where they go.
+        where: Which of them.
+        agreement: What may be lost; without one, nothing is held back.
+    """
     store = source.provider.store()
     template = KeyTemplate(
         target.provider.config.document_id, provider=store.provider, namespace=store.namespace
     )
     envelope = EnvelopeBuilder(target.provider.capabilities(), store)
+    writing = target.provider.capabilities().writing
     return Pipeline(
-        Selection.parse(where), template.key, envelope, target.provider, read_identity(target.provider)
+        Selection.parse(where),
+        template.key,
+        envelope,
+        target.provider,
+        read_identity(target.provider),
+        agreement=agreement,
+        shares_keys=not template.tells_apart
+        and (writing is None or not (writing.keeps_apart or writing.client_key in TELLING_TWINS)),
     )
 
 
@@ -110,7 +127,8 @@ async def assess(
     """Read the source once, in bounded memory, and count; without `forecasts`, only what would be lost.
 
     Raises:
-        ConfigError: The source is empty and the connection does not say that this is right.
+        ConfigError: The source is empty, or nothing in it meets the selection, and the connection does not
+            say that this is right.
         ProviderError: The source cannot be read.
         InterruptedRunError: `stop` was asked.
     """
@@ -122,8 +140,8 @@ async def assess(
         total = await _read(source, scan, control=control, options=options, observer=observer)
         report = build_report(
             scan.census,
-            source=_end(source),
-            target=_end(target),
+            source=end_of(source),
+            target=end_of(target),
             total=total,
             is_sample=scan.is_part,
             hidden=0 if total is None or scan.is_part else max(0, total - scan.rows),
@@ -156,10 +174,13 @@ async def _read(
         raise MemxferError(f"connection {source.name}: partition {name} cannot be listed: {reason}")
     if not scan.rows and not provider.config.allow_empty:
         raise ConfigError(_empty(source))
+    if scan.finds_nothing and not provider.config.allow_empty:
+        raise ConfigError(no_hits(source.name, options.where or ""))
     return total if total is not None or scan.is_part else scan.rows
 
 
-def _end(end: OpenEnd) -> End:
+def end_of(end: OpenEnd) -> End:
+    """Return what a gap report has to know of an open connection."""
     provider = end.provider
     return End(
         end.name,
@@ -199,6 +220,11 @@ class _Scan:
         self._read = 0
         self._pipeline = build_pipeline(source, target, options.where)
         self._limit = options.scan
+
+    @property
+    def finds_nothing(self) -> bool:
+        """Whether all of the source was read, and the selection takes none of it."""
+        return bool(self._pipeline.selection) and not self.is_part and not self.census.scanned
 
     @property
     def missing(self) -> int:
@@ -242,6 +268,15 @@ def _failure(control: RunControl) -> MemxferError:
     if control.cause is StopCause.INTERRUPTED:
         return InterruptedRunError("interrupted while reading; nothing was written")
     return control.error if isinstance(control.error, MemxferError) else MemxferError(control.reason)
+
+
+def no_hits(source: str, where: str) -> str:
+    """Say that a selection takes nothing."""
+    return (
+        f"connection {source}: no memory meets --where {where!r}, so nothing would be moved. Check names and "
+        "spelling; `memxfer diff` shows what the source holds. If it is right, set allow_empty = true on "
+        "the connection"
+    )
 
 
 def _empty(source: OpenEnd) -> str:

@@ -12,13 +12,23 @@ from pathlib import Path
 
 from memxfer.archive import is_archive_file, snapshot
 from memxfer.config import state_dir_of
+from memxfer.engine.control import StopCause
 from memxfer.engine.settling import NO_MEMORIES
 from memxfer.errors import DecisionRequiredError, LedgerError
+from memxfer.gaps import GapLine
 from memxfer.ledger import JobFolder, State, StateFolder, inspect
-from memxfer.ledger.states import DOCUMENTS, RESENT, RESIDUE
+from memxfer.ledger.states import DOCUMENTS, LOSS, RESENT, RESIDUE
 from memxfer.migration.kept import kept_plan
 from memxfer.migration.news import warnings_of
-from memxfer.migration.outcome import counts_of, observed_losses, resting_status
+from memxfer.migration.outcome import (
+    MISSING,
+    counts_of,
+    lines_of_text,
+    missing_message,
+    observed_losses,
+    resting_status,
+    tallied,
+)
 from memxfer.migration.results import Failure, JobResult, JobStatus, JobSummary
 from memxfer.plan import JobPlan
 
@@ -51,24 +61,28 @@ def status(job: str, *, state_dir: str | Path | None = None) -> JobResult:
     now = _status(runs.status, is_running=is_running)
     if now is JobStatus.COMPLETED:  # at the end of its run; the target may have told of failures since
         now = resting_status(counts)
+    missing = _missing(folder, runs.cause)
+    messages = [f"{kept.trouble}; `memxfer resume {job}` writes it anew"] if kept.trouble else []
+    messages += [f"The target warns: {text}" for text in warnings_of(folder)]
+    if missing:
+        messages.append(missing_message(plan, missing))
     return JobResult(
         job=job,
         status=now,
         counts=counts,
         documents=counters[DOCUMENTS],
         resent=counters[RESENT],
-        losses=(*plan.losses, *observed_losses(silent, plan.target.connection)),
+        losses=(
+            *tallied(plan, counters, inspect.notes(folder.ledger_path, LOSS)),
+            *missing,
+            *observed_losses(silent, plan.target.connection),
+        ),
         residue=counters[RESIDUE],
         residue_path=str(folder.residue_path),
         seconds=round(runs.seconds, 3),
         records_per_second=round(runs.records / runs.seconds, 1) if runs.seconds else 0.0,
         cause=runs.cause,
-        message=". ".join(
-            (
-                *((f"{kept.trouble}; `memxfer resume {job}` writes it anew",) if kept.trouble else ()),
-                *(f"The target warns: {text}" for text in warnings_of(folder)),
-            )
-        ),
+        message=". ".join(messages),
     )
 
 
@@ -150,6 +164,13 @@ def remove_job(job: str, *, state_dir: str | Path | None = None, with_residue: b
 
 def _archive(path: Path) -> str:
     return shlex.quote(f"archive:{path}")
+
+
+def _missing(folder: JobFolder, cause: str) -> tuple[GapLine, ...]:
+    """Return what the last run was stopped for, if that was a missing consent."""
+    if cause != StopCause.DECISION:
+        return ()
+    return lines_of_text(inspect.notes(folder.ledger_path, MISSING).get(MISSING))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from memxfer.errors import ConfigError
 from memxfer.spi import MemoryProvider
 
 __all__ = ["Endpoint", "Options", "StopSignal"]
@@ -23,6 +24,8 @@ class Options:
         sample: Move no more than so many records.
         scan: Read no more than so many records to count losses; `None`: all of them.
         accept_loss: Dimensions, groups or `all`, whose loss is agreed to.
+        accept_decisions: Settings of the target's connection, such as `unscoped`, that a resumed job goes
+            on under although they have changed since it was agreed.
         residue: Which originals are kept beside the ledger: those of records that the target does not
             hold whole, all, or none.
         dry_run: Check everything and write nothing.
@@ -32,12 +35,16 @@ class Options:
         wait_ready: Wait for a target that is still being set up.
         on_uncertain: What to do with a document that may have been stored and cannot be asked about.
         settle: Wait until the target has processed what it accepted.
+
+    Raises:
+        ConfigError: A number is below 1.
     """
 
     where: str | None = None
     sample: int | None = None
     scan: int | None = None
     accept_loss: tuple[str, ...] = ()
+    accept_decisions: tuple[str, ...] = ()
     residue: Literal["lossy", "full", "off"] = "lossy"
     dry_run: bool = False
     listers: int = 16
@@ -46,6 +53,12 @@ class Options:
     wait_ready: bool = False
     on_uncertain: Literal["stop", "resend", "skip"] = "stop"
     settle: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("sample", "scan", "listers", "writers", "buffer_bytes"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} = {value}: it takes a number from 1")
 
 
 class StopSignal:

@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from pydantic import TypeAdapter
 
 from memxfer.capabilities import Dimension, DimensionGroup
 from memxfer.engine.control import RunControl, StopCause
 from memxfer.engine.engine import Engine
 from memxfer.engine.settling import NO_MEMORIES
-from memxfer.gaps.report import GapLine, Verdict
+from memxfer.gaps import GapLine, Verdict, name_of, recounted, words_for
 from memxfer.ledger import Ledger, State
-from memxfer.ledger.states import DOCUMENTS, RESENT, RESIDUE
+from memxfer.ledger.states import DOCUMENTS, LOSS, RESENT, RESIDUE
+from memxfer.migration.assess import no_hits
 from memxfer.migration.results import Counts, JobResult, JobStatus
 from memxfer.plan import JobPlan
 
-__all__ = ["counts_of", "outcome", "resting_status"]
+__all__ = [
+    "MISSING",
+    "counts_of",
+    "lines_of_text",
+    "lines_to_text",
+    "missing_message",
+    "observed_losses",
+    "outcome",
+    "resting_status",
+    "tallied",
+]
 
+MISSING = "missing_consent"
+"""Name of the ledger's note of what the last run was stopped for."""
+
+_LINES = TypeAdapter(tuple[GapLine, ...])
 _PAUSING = (StopCause.AUTH, StopCause.QUOTA, StopCause.UNAVAILABLE, StopCause.FATAL)
 
 
@@ -56,6 +73,7 @@ def outcome(
     *,
     seconds: float,
     residue_path: str = "",
+    may_be_empty: bool = False,
 ) -> JobResult:
     """Return how a job stands after a run.
 
@@ -66,20 +84,28 @@ def outcome(
         control: Whether and why it stopped early.
         seconds: How long it ran.
         residue_path: Where its originals are.
+        may_be_empty: The source's connection says that there may be nothing to move.
     """
     counters = ledger.counts()
     counts = counts_of(counters)
     silent = ledger.problems(NO_MEMORIES)
-    status, message = _status(plan, counters, engine, control)
+    missing = lines_of_text(ledger.meta(MISSING)) if control.cause is StopCause.DECISION else ()
+    status, message = _status(plan, counters, engine, control, missing=missing)
     if status is JobStatus.COMPLETED_WITH_FAILURES and 0 < silent == counts.listed - counts.skipped:
         message = f"{plan.target.connection} kept no memory of any of the {silent:,} records; {message}"
+    if status is JobStatus.COMPLETED and not counts.listed and not may_be_empty:
+        status, message = JobStatus.INCOMPLETE, _nothing(plan)
     return JobResult(
         job=plan.job,
         status=status,
         counts=counts,
         documents=counters[DOCUMENTS],
         resent=counters[RESENT],
-        losses=(*plan.losses, *observed_losses(silent, plan.target.connection)),
+        losses=(
+            *tallied(plan, counters, ledger.notes(LOSS)),
+            *missing,
+            *observed_losses(silent, plan.target.connection),
+        ),
         residue=counters[RESIDUE],
         residue_path=residue_path,
         seconds=round(seconds, 3),
@@ -90,7 +116,12 @@ def outcome(
 
 
 def _status(
-    plan: JobPlan, counters: Counter[str], engine: Engine, control: RunControl
+    plan: JobPlan,
+    counters: Counter[str],
+    engine: Engine,
+    control: RunControl,
+    *,
+    missing: Sequence[GapLine],
 ) -> tuple[JobStatus, str]:
     again = f"`memxfer resume {plan.job}` goes on"
     if control.cause is StopCause.INTERRUPTED:
@@ -98,7 +129,9 @@ def _status(
     if control.cause in _PAUSING:
         return JobStatus.PAUSED, f"{control.reason}; {again}"
     if control.cause is StopCause.CONFIG:
-        return JobStatus.PAUSED, f"{control.reason}. Mend that first; then {again}"
+        return JobStatus.PAUSED, f"{control.reason}. Fix that first; then {again}"
+    if control.cause is StopCause.DECISION:
+        return JobStatus.PAUSED, missing_message(plan, missing)
     if control.cause is StopCause.UNCERTAIN:
         return JobStatus.INCOMPLETE, control.reason
     if control.cause is not None:
@@ -176,6 +209,15 @@ def _resting_message(counts: Counts, plan: JobPlan) -> str:
     return ""
 
 
+def _nothing(plan: JobPlan) -> str:
+    if plan.where:
+        return no_hits(plan.source.connection, plan.where)
+    return (
+        f"connection {plan.source.connection} listed no memories, so nothing was moved; "
+        "if that is right, set allow_empty = true on the connection"
+    )
+
+
 def observed_losses(silent: int, target: str) -> tuple[GapLine, ...]:
     """Return what the target lost on its side: documents it processed into nothing."""
     if not silent:
@@ -190,3 +232,57 @@ def observed_losses(silent: int, target: str) -> tuple[GapLine, ...]:
         consequence=f"{silent:,} documents were processed by {target}, and it kept no memory of them.",
     )
     return (line,)
+
+
+def tallied(plan: JobPlan, counters: Counter[str], notes: Mapping[str, str]) -> tuple[GapLine, ...]:
+    """Return what the plan says is lost; where the move met more, as many as it met.
+
+    Args:
+        plan: What was agreed to.
+        counters: The ledger's.
+        notes: The ledger's notes on losses, by the name of their counter.
+    """
+    met = {name: counters[name] for name in notes if counters[name] > 0}
+    lines = []
+    for line in plan.losses:
+        records = met.pop(LOSS + name_of(line), 0)
+        lines.append(recounted(line, records) if records > line.records else line)
+    new = (recounted(GapLine.model_validate_json(notes[name]), records) for name, records in met.items())
+    return (*lines, *new)
+
+
+def lines_to_text(lines: Sequence[GapLine]) -> str:
+    """Return lines as the ledger keeps them."""
+    return _LINES.dump_json(tuple(lines)).decode()
+
+
+def lines_of_text(text: str | None) -> tuple[GapLine, ...]:
+    """Return what `lines_to_text` wrote."""
+    return _LINES.validate_json(text) if text else ()
+
+
+def missing_message(plan: JobPlan, lines: Sequence[GapLine]) -> str:
+    """Say why a job waits for consent or a decision, and how it goes on."""
+    job = f"memxfer resume {plan.job}"
+    told = " ".join(f"{line.dimension}: {line.consequence}" for line in lines)
+    losses = [line for line in lines if not line.blocking]
+    blocking = [line for line in lines if line.blocking]
+    accept = f" --accept-loss {words_for(losses)}" if losses else ""
+    if blocking:
+        settings = " and ".join(dict.fromkeys(line.remedy for line in blocking))
+        names = ",".join(dict.fromkeys(_setting(line) for line in blocking))
+        way = (
+            f"set {settings} in [connections.{plan.target.connection}], then "
+            f"`{job} --accept-decision {names}{accept}` goes on"
+        )
+    else:
+        way = f"`{job}{accept}` goes on"
+    return (
+        "stopped before sending memories that would lose what nobody agreed to lose, or need a decision. "
+        f"{told} To agree: {way}"
+    )
+
+
+def _setting(line: GapLine) -> str:
+    """Return the setting that the remedy of a missing decision names."""
+    return line.remedy.partition(" ")[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from memxfer.config import Config, state_dir_of
@@ -117,29 +118,61 @@ def check_agreed(agreed: JobPlan) -> None:
     """Make sure that every decision of a plan is taken and every loss accepted.
 
     Raises:
+        ConfigError: The plan has no gap report.
         DecisionRequiredError: Something is missing; the remedies name the flag or the line.
     """
-    if agreed.report is not None:
-        keeps = agreed.residue != "off"
-        check_consent(agreed.report, parse_accepted(agreed.accepted), keeps_originals=keeps)
+    if agreed.report is None:
+        raise ConfigError(
+            "the plan has no gap report, so nobody can agree to it; make it anew with `memxfer plan`"
+        )
+    keeps = agreed.residue != "off"
+    check_consent(agreed.report, parse_accepted(agreed.accepted), keeps_originals=keeps)
 
 
-def check_holds(agreed: JobPlan, now: JobPlan) -> None:
+def check_holds(agreed: JobPlan, now: JobPlan, *, accepted: Sequence[str] = ()) -> None:
     """Make sure that a plan is about the move that the open connections would make.
 
+    Args:
+        agreed: The plan.
+        now: The same, drawn from the open connections.
+        accepted: Settings that a job goes on under although they have changed.
+
     Raises:
-        FingerprintMismatchError: Another store, selection or key template.
+        FingerprintMismatchError: Another store, selection, key template or identity file.
+        ConfigError: A word of `accepted` is no setting that decides.
         DecisionRequiredError: The target's connection decides otherwise than when the plan was made.
     """
     agreed.anywhere().check_same(now)
-    names = sorted(agreed.decisions.keys() | now.decisions.keys())
-    changed = [name for name in names if agreed.decisions.get(name) != now.decisions.get(name)]
-    if changed:
-        was = ", ".join(f"{name} = {agreed.decisions.get(name, 'unset')}" for name in changed)
-        raise DecisionRequiredError(
-            f"the plan was made while connection {agreed.target.connection} said {was}",
-            remedies=("make the plan anew with `memxfer plan`, or restore the connection",),
+    was, is_now = _compared(agreed), _compared(now)
+    names = sorted(was.keys() | is_now.keys())
+    changed = [name for name in names if was.get(name) != is_now.get(name)]
+    unknown = [name for name in accepted if name not in names]
+    if unknown:
+        known = f"; it says {', '.join(names)}" if names else ""
+        raise ConfigError(
+            f"--accept-decision: connection {now.target.connection} has no decision {unknown[0]!r}{known}"
         )
+    missing = [name for name in changed if name not in accepted]
+    if missing:
+        text = ", ".join(
+            f"{name} was {was.get(name, 'unset')} and is {is_now.get(name, 'unset')}" for name in missing
+        )
+        raise DecisionRequiredError(
+            f"connection {now.target.connection} decides otherwise than was agreed: {text}",
+            remedies=_ways_on(agreed, now, missing),
+        )
+
+
+def _compared(plan: JobPlan) -> dict[str, str]:
+    """Return the decisions that only their settings tell: who becomes whom is in the fingerprint."""
+    return {name: value for name, value in plan.decisions.items() if name != "identity"}
+
+
+def _ways_on(agreed: JobPlan, now: JobPlan, missing: Sequence[str]) -> tuple[str, ...]:
+    restore = f"restore the settings of [connections.{now.target.connection}]"
+    if agreed.job:
+        return (f"memxfer resume {agreed.job} --accept-decision {','.join(missing)}", restore)
+    return ("make the plan anew with `memxfer plan`", restore)
 
 
 def free_bytes(state_dir: str | Path | None = None) -> int:

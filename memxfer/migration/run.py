@@ -14,20 +14,21 @@ from typing import Literal
 from memxfer.config import Config, state_dir_of
 from memxfer.engine.control import RunControl, StopCause
 from memxfer.engine.engine import Engine
+from memxfer.engine.pipeline import Pipeline
 from memxfer.engine.residue import Residue
 from memxfer.engine.settings import EngineSettings
 from memxfer.errors import ConfigError, JobExistsError, JobLockedError, LedgerError
-from memxfer.gaps import parse_accepted
+from memxfer.gaps import Agreement, parse_accepted
 from memxfer.ids import job_id
 from memxfer.ledger import Change, FirstPlan, JobFolder, Ledger, StateFolder
 from memxfer.ledger.states import RESIDUE_LINES
-from memxfer.migration.assess import assess, build_pipeline
+from memxfer.migration.assess import assess, build_pipeline, end_of
 from memxfer.migration.endpoints import OpenEnd, open_pair
 from memxfer.migration.kept import kept_plan
 from memxfer.migration.meter import Meter
 from memxfer.migration.observer import Observer, Progress, SilentObserver
 from memxfer.migration.options import Endpoint, Options, StopSignal
-from memxfer.migration.outcome import outcome
+from memxfer.migration.outcome import MISSING, lines_to_text, outcome
 from memxfer.migration.planning import check_agreed, check_holds, check_room, draw
 from memxfer.migration.residue import chosen_originals, finish_residue, residue_of
 from memxfer.migration.results import JobResult, JobStatus
@@ -187,14 +188,17 @@ async def resume(
         target: Another way to reach the same target.
         everything: A job that was begun with a sample moves the rest too, under the same ledger.
         moved: The stores of this job were moved to where the connections lead now: go on with them there.
-        options: Tuning. What is moved was agreed when the job began and stays.
+        options: Tuning, and consent on top of what was agreed when the job began: `accept_loss` for losses
+            met since, `accept_decisions` for settings of the target's connection that have changed. Both
+            stay with the job. What is moved stays as it was.
         observer: Takes progress and notices.
         stop: Asks the run to stop and keep its place.
 
     Raises:
         JobNotFoundError, JobLockedError: As named.
         FingerprintMismatchError: The connections lead to another move than the job's.
-        ConfigError, ProviderError: An end cannot be opened.
+        DecisionRequiredError: The target's connection decides otherwise than was agreed.
+        ConfigError, ProviderError: An end cannot be opened, or a word of the consent is unknown.
     """
     observer = observer or SilentObserver()
     state_dir = state_dir_of(state_dir, config=config)
@@ -205,9 +209,8 @@ async def resume(
         if everything and plan.sample is not None:
             plan = plan.model_copy(update={"sample": None})
             folder.write_plan(plan.model_dump_json(indent=2))
-        options = replace(
-            options or Options(), where=plan.where or None, sample=plan.sample, residue=plan.residue
-        )
+        asked = options or Options()
+        options = replace(asked, where=plan.where or None, sample=plan.sample, residue=plan.residue)
         async with open_pair(
             source or plan.source.connection,
             target or plan.target.connection,
@@ -218,10 +221,12 @@ async def resume(
         ) as (read, write):
             now = draw(read, write, options=options, job=job)
             (plan.anywhere() if moved else plan).check_same(now)
-            if (plan.source.place, plan.target.place) != (now.source.place, now.target.place):
-                plan = plan.placed_as(now)
-                folder.write_plan(plan.model_dump_json(indent=2))
-            return await _run(folder, plan, read, write, options=options, observer=observer, stop=stop)
+            agreed = _agreed_again(plan, now, asked)
+            if (agreed.source.place, agreed.target.place) != (now.source.place, now.target.place):
+                agreed = agreed.placed_as(now)
+            if agreed != plan:
+                folder.write_plan(agreed.model_dump_json(indent=2))
+            return await _run(folder, agreed, read, write, options=options, observer=observer, stop=stop)
 
 
 def _kept(folder: JobFolder, observer: Observer) -> JobPlan:
@@ -231,6 +236,23 @@ def _kept(folder: JobFolder, observer: Observer) -> JobPlan:
         folder.write_plan(kept.plan.model_dump_json(indent=2))
         observer.notice("warning", f"{kept.trouble}; it was written anew from the ledger's copy of the plan")
     return kept.plan
+
+
+def _agreed_again(plan: JobPlan, now: JobPlan, asked: Options) -> JobPlan:
+    """Return a job's plan with what was agreed to since; the job goes on under no other decisions.
+
+    Raises:
+        ConfigError: A word of the consent is unknown.
+        FingerprintMismatchError: The connections lead to another move.
+        DecisionRequiredError: The target's connection decides otherwise than was agreed.
+    """
+    parse_accepted(asked.accept_loss)
+    check_holds(plan, now, accepted=asked.accept_decisions)
+    changed = {name: now.decisions.get(name) for name in asked.accept_decisions}
+    decisions = {**plan.decisions, **changed}
+    return plan.with_consent(asked.accept_loss).model_copy(
+        update={"decisions": {name: value for name, value in decisions.items() if value is not None}}
+    )
 
 
 _DRY_RUN = "nothing was written: a dry run"
@@ -259,15 +281,27 @@ async def _run(
         run = await _begin(ledger, folder, plan)
         await target.provider.begin(source.provider.store())
         chosen = chosen_originals(originals, plan, source, target)
-        engine = _engine(ledger, source, target, options=options, control=control, residue=chosen)
+        agreement = _agreement(plan, source, target)
+        pipeline = build_pipeline(source, target, options.where, agreement=agreement)
+        engine = _engine(
+            ledger, source, target, pipeline=pipeline, options=options, control=control, residue=chosen
+        )
         began = clock.monotonic()
         async with Meter(observer, lambda: _progress(engine, target.name)).running():
             await engine.run()
         seconds = clock.monotonic() - began
         _log_bug(folder, control)
         await finish_residue(originals, control)
+        if agreement.is_exceeded:
+            await _note_missing(ledger, agreement)
         result = outcome(
-            plan, ledger, engine, control, seconds=seconds, residue_path=str(folder.residue_path)
+            plan,
+            ledger,
+            engine,
+            control,
+            seconds=seconds,
+            residue_path=str(folder.residue_path),
+            may_be_empty=source.provider.config.allow_empty,
         )
         await _end(ledger, folder, run, result, finished=engine.finished)
     finally:
@@ -282,11 +316,11 @@ def _engine(
     source: OpenEnd,
     target: OpenEnd,
     *,
+    pipeline: Pipeline,
     options: Options,
     control: RunControl,
     residue: Residue | None,
 ) -> Engine:
-    pipeline = build_pipeline(source, target, options.where)
     settings = EngineSettings(
         listers=_lanes(options.listers, source),
         writers=_lanes(options.writers, target),
@@ -303,6 +337,17 @@ def _engine(
         control=control,
         clock=target.provider.clock,
         residue=residue,
+    )
+
+
+def _agreement(plan: JobPlan, source: OpenEnd, target: OpenEnd) -> Agreement:
+    """Return what the job may lose, held against what the target is now."""
+    return Agreement(
+        end_of(source),
+        end_of(target),
+        accepted=parse_accepted(plan.accepted),
+        keeps_originals=plan.residue != "off",
+        now=target.provider.clock.now(),
     )
 
 
@@ -328,6 +373,13 @@ async def _begin(ledger: Ledger, folder: JobFolder, plan: JobPlan) -> int:
     await ledger.commit(change)
     folder.event("run_started", at=now, run=run)
     return run
+
+
+async def _note_missing(ledger: Ledger, agreement: Agreement) -> None:
+    """Note what the job waits for, so that `status` can tell it."""
+    change = Change()
+    ledger.set_meta(change, MISSING, lines_to_text(agreement.beyond()))
+    await ledger.commit(change)
 
 
 async def _end(ledger: Ledger, folder: JobFolder, run: int, result: JobResult, *, finished: int) -> None:

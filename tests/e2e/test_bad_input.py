@@ -10,7 +10,7 @@ import pytest
 
 from memxfer.models import MemoryRecord, Scope
 
-ACCEPT = ("--accept-loss", "all")
+ACCEPT = ("--accept-loss", "all", "--yes")
 
 
 def _nothing_was_written(stage) -> None:
@@ -19,7 +19,7 @@ def _nothing_was_written(stage) -> None:
 
 
 def test_an_unknown_connection_is_named_with_the_known_ones(stage) -> None:
-    code, _, err = stage.run("migrate", "odl", "new")
+    code, _, err = stage.run("migrate", "odl", "new", "--yes")
 
     assert code == 2
     assert "'odl'" in err
@@ -30,7 +30,7 @@ def test_an_unknown_provider_is_named_with_the_known_ones(stage) -> None:
     path = stage.folder / "memxfer.toml"
     path.write_text(path.read_text().replace('"archive"', '"archvie"'))
 
-    code, _, err = stage.run("migrate", "old", "new")
+    code, _, err = stage.run("migrate", "old", "new", "--yes")
 
     assert code == 2
     assert "'archvie'" in err
@@ -146,7 +146,7 @@ def test_a_loss_nobody_agreed_to_stops_the_move_with_the_flag_that_settles_it(st
 
     fill(stage.folder / "source", 5, make=make)
 
-    code, _, err = stage.run("migrate", "old", "new")
+    code, _, err = stage.run("migrate", "old", "new", "--yes")
 
     assert code == 3
     assert "--accept-loss versions" in err

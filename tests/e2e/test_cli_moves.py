@@ -14,7 +14,7 @@ import pytest
 
 from memxfer_synap.emulator import EMULATOR_API_KEY
 
-CONSENT = ("--accept-loss", "all", "--job", "j")
+CONSENT = ("--accept-loss", "all", "--job", "j", "--yes")
 RESULT_KEYS = {
     "job",
     "status",

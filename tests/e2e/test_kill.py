@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-ACCEPT = ("--accept-loss", "all")
+ACCEPT = ("--accept-loss", "all", "--yes")
 RECORDS, KILLS = 1_500, 4
 ALL_RECORDS, ALL_KILLS = 10_000, 25
 

@@ -15,7 +15,7 @@ from memxfer.archive import ArchiveReader
 
 RECORDS, KILLS = 1_200, 4
 ALL_RECORDS, ALL_KILLS = 20_000, 60
-CONSENT = ("--accept-loss", "all")
+CONSENT = ("--accept-loss", "all", "--yes")
 
 FORGETFUL = '''
 """An archive that keeps no tags, and takes its time."""
@@ -166,7 +166,9 @@ def test_a_few_kills_leave_every_original_once_and_it_moves_on_whole(place, mode
     assert killed == KILLS, here.stage.last_words
     assert set(here.target()) == set(here.source)
     assert here.source == {**here.target(), **here.originals()}
-    code, _, err = here.stage.run("migrate", f"archive:{here.residue}", "archive:./onward", "--job", "on")
+    code, _, err = here.stage.run(
+        "migrate", f"archive:{here.residue}", "archive:./onward", "--job", "on", "--yes"
+    )
     assert code == 0, err
     onward = list(ArchiveReader(here.folder / "onward").records())
     assert {item.record.id: item.record for item in onward} == {name: here.source[name] for name in wanted}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-ACCEPT = ("--accept-loss", "all")
+ACCEPT = ("--accept-loss", "all", "--yes")
 
 
 @pytest.mark.parametrize("policy", ["update", "conflict", "row_error"])

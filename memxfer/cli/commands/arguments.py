@@ -115,7 +115,7 @@ def scan_of(text: str) -> int | None:
     """Return how many records `--scan` asks for; `None` for all."""
     if text == "all":
         return None
-    if not text.isdigit() or int(text) < 1:
+    if not (text.isascii() and text.isdecimal()) or int(text) < 1:
         raise ConfigError(f"--scan takes a number of records or all, not {text!r}")
     return int(text)
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from memxfer.cli import exits
+from memxfer.cli.asking import check_can_ask
 from memxfer.cli.command import command, group
 from memxfer.cli.commands.arguments import Job
 from memxfer.cli.commands.moving import show_result
 from memxfer.cli.session import Session
 from memxfer.errors import InterruptedRunError
+
+if TYPE_CHECKING:
+    from memxfer.migration import Holdings
 
 __all__ = ["register"]
 
@@ -99,24 +103,34 @@ def remove(
     from memxfer.report.text import plain
 
     held = migration.holdings(job, state_dir=session.state_dir)  # a job that is not there is said here
-    question = f"Remove {plain(job)}? Its ledger cannot be read."
-    if held.is_readable:
-        question = (
-            f"Remove {plain(job)}? Without its ledger nobody can list, verify or resume what it moved;"
-            f" `memxfer jobs export {plain(job)} {plain(job)}.tar.gz` keeps a copy."
-        )
-    if held.originals is not None and held.records != 0:
-        records = "records" if held.records is None else f"{held.records:,} records"
-        question = (
-            f"{plain(held.originals)} holds the originals of {records}, and there may be no other copy of"
-            " what the target does not hold; "
-            f"`memxfer migrate {plain(held.archive)} archive:./originals` keeps them. {question}"
-        )
-    if not yes and not typer.confirm(session.complete(question), err=True):
+    if not yes and not _may_remove(session, job, held):
         raise InterruptedRunError(f"you did not agree; {plain(job)} stays")
     migration.remove_job(job, state_dir=session.state_dir, with_residue=True)
     _say(session, {"job": job, "removed": True}, f"Removed {plain(job)}.")
     return exits.CLEAN
+
+
+def _may_remove(session: Session, job: str, held: Holdings) -> bool:
+    """Ask a person at a terminal; without one, refuse."""
+    from memxfer.report.text import plain
+
+    texts = []
+    if held.originals is not None and held.records != 0:
+        records = "records" if held.records is None else f"{held.records:,} records"
+        texts.append(
+            f"{plain(held.originals)} holds the originals of {records}, and there may be no other copy of"
+            f" what the target does not hold; `memxfer migrate {plain(held.archive)} archive:./originals`"
+            " keeps them."
+        )
+    warning = "Its ledger cannot be read."
+    if held.is_readable:
+        warning = (
+            "Without its ledger nobody can list, verify or resume what it moved;"
+            f" `memxfer jobs export {plain(job)} {plain(job)}.tar.gz` keeps a copy."
+        )
+    check_can_ask(f"removes {plain(job)}", why=session.complete(" ".join([*texts, warning])))
+    question = " ".join([*texts, f"Remove {plain(job)}?", warning])
+    return typer.confirm(session.complete(question), err=True)
 
 
 def _say(session: Session, facts: dict[str, object], text: str) -> None:

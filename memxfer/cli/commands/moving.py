@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from memxfer.cli import exits
+from memxfer.cli.asking import check_can_ask
 from memxfer.cli.command import command
 from memxfer.cli.commands.arguments import (
     PANEL,
@@ -50,7 +50,16 @@ def register(app: typer.Typer) -> None:
             'memxfer migrate old new --where "user=alice,created_at>=2025-01-01"',
         ),
     )(migrate)
-    command(app, "resume", panel=PANEL, examples=("memxfer resume old-to-new-20260131-120000-x7k2",))(resume)
+    command(
+        app,
+        "resume",
+        panel=PANEL,
+        examples=(
+            "memxfer resume old-to-new-20260131-120000-x7k2",
+            "memxfer resume JOB --accept-loss tags",
+            "memxfer resume JOB --accept-decision unscoped",
+        ),
+    )(resume)
 
 
 def migrate(
@@ -78,7 +87,13 @@ def migrate(
     on_uncertain: OnUncertain = "stop",
     no_wait: NoWait = False,
     yes: Annotated[
-        bool, typer.Option("--yes", "-y", metavar="", help="Do not ask; this accepts no loss.")
+        bool,
+        typer.Option(
+            "--yes",
+            "-y",
+            metavar="",
+            help="Do not ask; needed where there is no terminal. Accepts no loss, takes no decision.",
+        ),
     ] = False,
 ) -> int:
     """Copy the records of one connection into another. The source is only read."""
@@ -96,7 +111,8 @@ def migrate(
         settle=not no_wait,
     )
     agreed = _read_plan(plan, source, target, options)
-    if not (dry_run or yes) and has_terminal():
+    if not (dry_run or yes):
+        check_can_ask("writes to the target")
         agreed = _agree(session, source, target, options=options, made=agreed)
     result = _move(session, source, target, plan=agreed, job=job, options=options)
     return _show_rehearsal(session, result) if dry_run else show_result(session, result)
@@ -149,15 +165,10 @@ def _read_plan(file: Path | None, source: str | None, target: str | None, option
     return read_plan(file)
 
 
-def has_terminal() -> bool:
-    """Tell whether somebody can be asked."""
-    return sys.stdin.isatty() and sys.stderr.isatty()
-
-
 def _agree(
     session: Session, source: str | None, target: str | None, *, options: Options, made: JobPlan | None
 ) -> JobPlan:
-    """Show a person at a terminal what would happen, and ask; a script is taken at its word."""
+    """Show a person at a terminal what would happen, and ask."""
     from memxfer import migration
     from memxfer.cli.running import run, watching
     from memxfer.report.console import notes_console
@@ -196,15 +207,34 @@ def resume(
             "--moved", metavar="", help="The job's stores were moved to where the connections lead now."
         ),
     ] = False,
+    accept_loss: AcceptLoss = None,
+    accept_decision: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--accept-decision",
+            metavar="NAMES",
+            help="Settings of the target's connection that may differ from when the job was agreed to.",
+            show_default=False,
+        ),
+    ] = None,
     wait_ready: WaitReady = False,
     on_uncertain: OnUncertain = "stop",
     no_wait: NoWait = False,
 ) -> int:
-    """Go on with a job where it stopped; what is known to have arrived is not sent again."""
+    """Go on with a job where it stopped, without a question: it was agreed to when it began.
+
+    What is known to have arrived is not sent again.
+    """
     from memxfer import migration
     from memxfer.cli.running import run, stops_on_signals, watching
 
-    options = migration.Options(wait_ready=wait_ready, on_uncertain=on_uncertain, settle=not no_wait)
+    options = migration.Options(
+        accept_loss=names_in(accept_loss),
+        accept_decisions=names_in(accept_decision),
+        wait_ready=wait_ready,
+        on_uncertain=on_uncertain,
+        settle=not no_wait,
+    )
     stop = migration.StopSignal()
     with (
         watching(session) as view,
@@ -245,6 +275,10 @@ def show_result(session: Session, result: JobResult) -> int:
         from memxfer.report.machine import write_json
 
         write_json(result)
+        if exits.code_of_result(result) == exits.DECISION:
+            from memxfer.report.text import plain
+
+            typer.echo(plain(result.message), err=True)
     else:
         from memxfer.report.console import data_console
         from memxfer.report.jobs import result_view

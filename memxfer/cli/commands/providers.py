@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from memxfer.cli import exits
+from memxfer.cli.asking import check_can_ask
 from memxfer.cli.command import command, group
 from memxfer.cli.session import Session
 from memxfer.errors import ConfigError, InterruptedRunError
@@ -159,15 +159,10 @@ def _agree(connection: str, size: ProbeSize) -> None:
 
     removal = "removes them again" if size.removes else "CANNOT REMOVE THEM: this backend deletes nothing"
     what = f"writes up to {size.documents} small documents to {plain(connection)} and {removal}"
-    if not _is_terminal():
-        raise ConfigError(f"--probe {what}; say --yes to agree")
+    check_can_ask(what)
     question = f"The probe {what}; the backend may charge for them. Go on?"
     if not typer.confirm(question, err=True):
         raise InterruptedRunError("you did not agree; nothing was written")
-
-
-def _is_terminal() -> bool:
-    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _role(name: _As | None) -> Role | None:

@@ -48,6 +48,12 @@ def cli():
 
 
 @pytest.fixture
+def at_a_terminal(monkeypatch):
+    """Make memxfer believe that somebody can be asked."""
+    monkeypatch.setattr("memxfer.cli.asking.has_terminal", lambda: True)
+
+
+@pytest.fixture
 def verbs(monkeypatch):
     """Put a stand-in in the place of a verb: `verbs(status=function)`; returns what it was called with."""
     calls = []

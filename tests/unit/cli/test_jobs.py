@@ -1,6 +1,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from memxfer.errors import JobNotFoundError
 from memxfer.migration import Holdings
 from memxfer.migration.results import Failure, JobStatus, JobSummary
@@ -53,6 +55,7 @@ def test_a_state_folder_without_jobs_says_so(cli, verbs):
     assert "No jobs here." in cli("jobs").stdout
 
 
+@pytest.mark.usefixtures("at_a_terminal")
 def test_rm_asks_and_leaves_the_job_without_a_yes(cli, verbs):
     calls = verbs(holdings=Holdings(None, 0, True), remove_job=None)
     answer = cli("jobs", "rm", "j", input="n\n")
@@ -60,6 +63,7 @@ def test_rm_asks_and_leaves_the_job_without_a_yes(cli, verbs):
     assert [name for name, _, _ in calls] == ["holdings"]
 
 
+@pytest.mark.usefixtures("at_a_terminal")
 def test_rm_removes_after_a_yes_and_with_the_flag(cli, verbs):
     calls = verbs(holdings=Holdings(None, 0, True), remove_job=None)
     assert cli("jobs", "rm", "j", input="y\n").exit_code == 0
@@ -67,6 +71,7 @@ def test_rm_removes_after_a_yes_and_with_the_flag(cli, verbs):
     assert [name for name, _, _ in calls] == ["holdings", "remove_job"] * 2
 
 
+@pytest.mark.usefixtures("at_a_terminal")
 def test_rm_of_a_job_that_is_not_there_does_not_ask(cli, verbs):
     verbs(holdings=JobNotFoundError("no job 'j'"))
     answer = cli("jobs", "rm", "j", input="y\n")

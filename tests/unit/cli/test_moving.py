@@ -1,6 +1,7 @@
 import asyncio
 import json
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import pytest
 
@@ -31,6 +32,7 @@ COUNT_KEYS = {
     "uncertain",
     "gone",
 }
+STREAMS = ("stdin", "stdout", "stderr")
 TUNING = {"listers", "writers", "buffer_bytes"}
 LINE_KEYS = {
     "dimension",
@@ -50,7 +52,7 @@ LINE_KEYS = {
 
 def test_migrate_json_is_one_object_with_the_keys_of_the_contract(cli, verbs, result):
     verbs(migrate=result())
-    answer = cli("migrate", "old", "new", "--json")
+    answer = cli("migrate", "old", "new", "--json", "--yes")
     shown = json.loads(answer.stdout)
     assert answer.exit_code == 0
     assert set(shown) == RESULT_KEYS
@@ -81,6 +83,7 @@ def test_what_migrate_is_told_reaches_the_verb(cli, verbs, result):
         "sample": 5,
         "scan": 50,
         "accept_loss": ("versions", "temporal", "ids"),
+        "accept_decisions": (),
         "residue": "lossy",
         "dry_run": False,
         "wait_ready": True,
@@ -104,7 +107,7 @@ def test_a_missing_decision_ends_with_3_and_the_exact_flags(cli, verbs):
             "2 records would lose their versions", remedies=("--accept-loss versions",)
         )
     )
-    answer = cli("migrate", "old", "new")
+    answer = cli("migrate", "old", "new", "--yes")
     assert answer.exit_code == 3
     assert answer.stdout == ""
     assert "--accept-loss versions" in answer.stderr
@@ -114,7 +117,7 @@ def test_a_refused_key_ends_with_4_and_the_correlation_id(cli, verbs):
     verbs(
         migrate=AuthError("the key is refused", provider="synap", operation="connect", correlation_id="c-17")
     )
-    answer = cli("migrate", "old", "new")
+    answer = cli("migrate", "old", "new", "--yes")
     assert answer.exit_code == 4
     assert "c-17" in answer.stderr
 
@@ -171,9 +174,72 @@ def test_an_unknown_job_is_a_usage_error_in_the_words_of_the_core(cli, verbs):
     assert (answer.exit_code, answer.stderr) == (2, "error: no job 'x' in .memxfer\n")
 
 
-def test_a_script_is_not_asked(cli, verbs, result):
-    verbs(migrate=result())
-    assert "[y/N]" not in cli("migrate", "old", "new").output
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("migrate", "old", "new"),
+        ("migrate", "old", "new", "--accept-loss", "all", "--json"),
+        ("migrate", "--plan", "move.json"),
+        ("jobs", "rm", "j"),
+        ("providers", "check", "new", "--probe"),
+    ],
+)
+@pytest.mark.parametrize("typed", ["", "yes\n"])
+def test_without_a_terminal_nothing_is_written_unless_yes_is_on_the_line(cli, verbs, result, words, typed):
+    calls = verbs(migrate=result(), plan=None, remove_job=None, probe=None, status=result(), read_plan=None)
+
+    answer = cli(*words, input=typed)
+
+    assert answer.exit_code == 2
+    assert answer.stdout == ""
+    assert "not a terminal: pass --yes" in answer.stderr
+    assert {name for name, *_ in calls} <= {"status", "read_plan"}
+
+
+@pytest.mark.parametrize("closed", ["stdin", "stdout", "stderr"])
+def test_one_stream_that_is_no_terminal_is_enough_not_to_ask(cli, verbs, result, monkeypatch, closed):
+    calls = verbs(migrate=result())
+    streams = {name: SimpleNamespace(isatty=lambda name=name: name != closed) for name in STREAMS}
+    monkeypatch.setattr("memxfer.cli.asking.sys", SimpleNamespace(**streams))
+
+    assert cli("migrate", "old", "new").exit_code == 2
+    assert calls == []
+
+
+def test_neither_a_dry_run_nor_a_resumed_job_needs_a_yes(cli, verbs, result):
+    verbs(migrate=result(), resume=result())
+
+    assert cli("migrate", "old", "new", "--dry-run").exit_code == 0
+    assert cli("resume", "old-to-new-1").exit_code == 0
+
+
+def test_what_a_resumed_job_may_lose_on_top_reaches_the_verb(cli, verbs, result):
+    calls = verbs(resume=result())
+
+    cli(
+        "resume",
+        "j",
+        "--accept-loss",
+        "tags,ids",
+        "--accept-decision",
+        "unscoped",
+        "--accept-decision",
+        "drops",
+    )
+
+    options = calls[0][2]["options"]
+    assert options.accept_loss == ("tags", "ids")
+    assert options.accept_decisions == ("unscoped", "drops")
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_a_job_that_waits_for_consent_ends_with_3_and_says_the_flag(cli, verbs, result, words):
+    verbs(resume=result(JobStatus.PAUSED, cause="decision"))
+
+    answer = cli("resume", "j", *words)
+
+    assert answer.exit_code == 3
+    assert "Done." in (answer.stderr if words else answer.stdout)
 
 
 def test_progress_goes_to_stderr_and_data_to_stdout(cli, monkeypatch, result):
@@ -183,8 +249,8 @@ def test_progress_goes_to_stderr_and_data_to_stdout(cli, monkeypatch, result):
         return result()
 
     monkeypatch.setattr(memxfer.migration, "migrate", migrate, raising=False)
-    answer = cli("migrate", "old", "new")
+    answer = cli("migrate", "old", "new", "--yes")
     assert "reading old" in answer.stderr
     assert "reading old" not in answer.stdout
     assert "old-to-new-1: completed" in answer.stdout
-    assert cli("migrate", "old", "new", "-q").stderr == ""
+    assert cli("migrate", "old", "new", "-q", "--yes").stderr == ""

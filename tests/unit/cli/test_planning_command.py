@@ -37,17 +37,6 @@ def written():
     return len(MemoryStore.named("planned-into"))
 
 
-@pytest.fixture
-def at_a_terminal(monkeypatch):
-    """Make memxfer believe that somebody can be asked, and answer it."""
-
-    def answering(cli, *words, answer):
-        monkeypatch.setattr("memxfer.cli.commands.moving.has_terminal", lambda: True)
-        return cli(*words, input=answer)
-
-    return answering
-
-
 def test_a_plan_says_what_would_move_cost_and_be_kept_and_writes_its_file_alone(cli, working_folder):
     answer = cli("plan", "old", "new", "-o", "move.json", "--accept-loss", "versions")
 
@@ -71,7 +60,7 @@ def test_a_plan_without_consent_is_written_and_ends_with_3_and_the_flag(cli, wor
 def test_a_plan_is_carried_out_and_resumed_as_any_job(cli):
     cli("plan", "old", "new", "-o", "move.json", "--accept-loss", "versions")
 
-    answer = cli("migrate", "--plan", "move.json", "--job", "j", "--json")
+    answer = cli("migrate", "--plan", "move.json", "--job", "j", "--json", "--yes")
 
     assert answer.exit_code == 0, answer.stderr
     assert json.loads(answer.stdout)["counts"]["stored"] == written() == 4
@@ -81,9 +70,9 @@ def test_a_plan_is_carried_out_and_resumed_as_any_job(cli):
 def test_consent_may_follow_the_plan(cli):
     cli("plan", "old", "new", "-o", "move.json")
 
-    assert cli("migrate", "--plan", "move.json").exit_code == 3
+    assert cli("migrate", "--plan", "move.json", "--yes").exit_code == 3
     assert written() == 0
-    assert cli("migrate", "--plan", "move.json", "--accept-loss", "all").exit_code == 0
+    assert cli("migrate", "--plan", "move.json", "--accept-loss", "all", "--yes").exit_code == 0
     assert written() == 4
 
 
@@ -123,8 +112,9 @@ def test_a_plan_that_cannot_be_written_is_said_before_anything_is_read(cli, work
     assert "no folder" in answer.stderr
 
 
-def test_a_person_sees_the_plan_and_is_asked(cli, at_a_terminal):
-    answer = at_a_terminal(cli, "migrate", "old", "new", "--accept-loss", "versions", answer="yes\n")
+@pytest.mark.usefixtures("at_a_terminal")
+def test_a_person_sees_the_plan_and_is_asked(cli):
+    answer = cli("migrate", "old", "new", "--accept-loss", "versions", input="yes\n")
 
     assert answer.exit_code == 0, answer.stderr
     assert "Plan: old -> new" in answer.stderr
@@ -132,25 +122,27 @@ def test_a_person_sees_the_plan_and_is_asked(cli, at_a_terminal):
     assert written() == 4
 
 
+@pytest.mark.usefixtures("at_a_terminal")
 @pytest.mark.parametrize("word", ["", "y\n", "no\n", "YES\n"])
-def test_any_other_word_moves_nothing(cli, at_a_terminal, word):
-    answer = at_a_terminal(cli, "migrate", "old", "new", "--accept-loss", "versions", answer=word or "\n")
+def test_any_other_word_moves_nothing(cli, word):
+    answer = cli("migrate", "old", "new", "--accept-loss", "versions", input=word or "\n")
 
     assert answer.exit_code == 130
     assert "nothing was written" in answer.stderr
     assert written() == 0
 
 
-def test_a_loss_is_never_accepted_by_the_answer_or_by_yes(cli, at_a_terminal):
-    asked = at_a_terminal(cli, "migrate", "old", "new", answer="yes\n")
+@pytest.mark.usefixtures("at_a_terminal")
+def test_a_loss_is_never_accepted_by_the_answer_or_by_yes(cli):
+    asked = cli("migrate", "old", "new", input="yes\n")
     unasked = cli("migrate", "old", "new", "--yes")
 
     assert (asked.exit_code, unasked.exit_code, written()) == (3, 3, 0)
     assert "Move these records?" not in asked.stderr
 
 
-def test_with_yes_nobody_is_asked(cli, at_a_terminal):
-    answer = at_a_terminal(cli, "migrate", "old", "new", "--accept-loss", "all", "--yes", answer="")
+def test_with_yes_nobody_is_asked(cli):
+    answer = cli("migrate", "old", "new", "--accept-loss", "all", "--yes", input="")
 
     assert answer.exit_code == 0
     assert "Move these records?" not in answer.stderr

@@ -3,7 +3,6 @@ import json
 import pytest
 
 from memxfer.cli import exits
-from memxfer.cli.commands import providers as commands
 from memxfer.migration import Claim, ClaimVerdict, Leftover, ProbeReport, ProbeSize, ProbeStatus
 from memxfer_memory import MemoryReferenceProvider, MemoryStore
 
@@ -81,18 +80,18 @@ def test_without_a_terminal_it_has_to_be_agreed_to(cli):
     assert MemoryStore.named("default").attempts == {}
 
 
+@pytest.mark.usefixtures("at_a_terminal")
 @pytest.mark.parametrize(("reply", "code"), [("y\n", 0), ("n\n", exits.INTERRUPTED)])
-def test_a_person_is_asked(cli, monkeypatch, reply, code):
-    monkeypatch.setattr(commands, "_is_terminal", lambda: True)
+def test_a_person_is_asked(cli, reply, code):
     answer = cli("providers", "check", "new", "--probe", input=reply)
     assert answer.exit_code == code
     assert "writes up to 5 small documents to new and removes them again" in answer.stderr
     assert bool(MemoryStore.named("default").attempts) == (code == 0)
 
 
-def test_a_person_is_told_when_nothing_can_be_removed(cli, verbs, monkeypatch):
+@pytest.mark.usefixtures("at_a_terminal")
+def test_a_person_is_told_when_nothing_can_be_removed(cli, verbs):
     verbs(probe_size=ProbeSize(3, removes=False))
-    monkeypatch.setattr(commands, "_is_terminal", lambda: True)
     assert "CANNOT REMOVE" in cli("providers", "check", "new", "--probe", input="n\n").stderr
 
 

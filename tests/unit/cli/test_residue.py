@@ -22,7 +22,7 @@ def kept(result):
 @pytest.mark.parametrize("words", [(), ("--residue", "lossy"), ("--residue", "full"), ("--residue", "off")])
 def test_migrate_passes_on_which_originals_to_keep(cli, verbs, result, words):
     calls = verbs(migrate=result())
-    assert cli("migrate", "old", "new", *words).exit_code == 0
+    assert cli("migrate", "old", "new", "--yes", *words).exit_code == 0
     [(_, _, given)] = calls
     assert given["options"].residue == (words[1] if words else "lossy")
 
@@ -51,6 +51,7 @@ def test_the_json_has_the_number(cli, verbs, kept):
     assert "residue_path" not in shown
 
 
+@pytest.mark.usefixtures("at_a_terminal")
 def test_rm_names_what_would_be_lost_and_how_to_keep_it(cli, verbs):
     calls = verbs(holdings=KEPT, remove_job=None)
     answer = cli("jobs", "rm", "j", input="n\n")
@@ -62,6 +63,7 @@ def test_rm_names_what_would_be_lost_and_how_to_keep_it(cli, verbs):
     assert [name for name, _, _ in calls] == ["holdings"]
 
 
+@pytest.mark.usefixtures("at_a_terminal")
 @pytest.mark.parametrize(("words", "typed"), [((), "y\n"), (("--yes",), "")])
 def test_rm_lets_them_go_after_a_yes(cli, verbs, words, typed):
     calls = verbs(holdings=KEPT, remove_job=None)

@@ -28,12 +28,19 @@ def ended(
     vanished=(),
     shortage=None,
     seconds=2.0,
+    notes=None,
+    missing=None,
     **counts,
 ):
     control = RunControl(ManualClock())
     if cause:
         control.stop(cause, "it says why")
-    ledger = SimpleNamespace(counts=lambda: Counter(counts), problems=lambda code: silent)
+    ledger = SimpleNamespace(
+        counts=lambda: Counter(counts),
+        problems=lambda code: silent,
+        notes=lambda prefix: notes or {},
+        meta=lambda name: missing,
+    )
     engine = SimpleNamespace(
         aborted=dict(aborted),
         unfinished=lambda: list(unfinished),

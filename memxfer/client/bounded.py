@@ -7,9 +7,10 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from memxfer.spi import MemoryProvider
+from memxfer.errors import UnavailableError
+from memxfer.spi import IngestStatus, MemoryProvider, SupportsIngestStatus
 
-__all__ = ["close", "within"]
+__all__ = ["close", "ingest_status", "within"]
 
 T = TypeVar("T")
 
@@ -62,3 +63,19 @@ async def close(name: str, provider: MemoryProvider[Any], seconds: float) -> Non
         _log.warning("%s did not close within %g s and is left to itself", name, seconds)
     except Exception as error:  # noqa: BLE001 - nothing that closing raises may keep the rest open
         _log.warning("%s did not close: unexpected %s", name, type(error).__name__)
+
+
+async def ingest_status(
+    name: str, provider: SupportsIngestStatus, ingestion_id: str, seconds: float
+) -> IngestStatus:
+    """Ask how far a backend is with a document.
+
+    Raises:
+        UnavailableError: It did not answer within `seconds`. What the provider raises passes.
+    """
+    try:
+        return await within(seconds, provider.ingest_status(ingestion_id))
+    except TimeoutError as error:
+        raise UnavailableError(
+            f"{name} did not say within {seconds:g} s how far it is", provider=name, code="timeout"
+        ) from error

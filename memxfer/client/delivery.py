@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from memxfer.capabilities import Writing
-from memxfer.client.bounded import within
+from memxfer.client.bounded import ingest_status, within
 from memxfer.client.entries import Entry, EntryState
 from memxfer.client.notes import Notes
 from memxfer.client.outbox import Outbox
@@ -451,12 +451,7 @@ class Delivery:
         provider = self._provider
         if entry.ingestion_id is None or not isinstance(provider, SupportsIngestStatus):
             return IngestState.STORED
-        try:
-            return (await within(seconds, provider.ingest_status(entry.ingestion_id))).state
-        except TimeoutError as error:
-            raise UnavailableError(
-                f"{self._name} did not say within {seconds:g} s how far it is", provider=self._name
-            ) from error
+        return (await ingest_status(self._name, provider, entry.ingestion_id, seconds)).state
 
 
 class _BriefControl(RunControl):

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from memxfer import registry
 from memxfer.capabilities import Writing
-from memxfer.client.bounded import close, within
+from memxfer.client.bounded import close, ingest_status, within
 from memxfer.client.entries import ClientClosedError
 from memxfer.client.guard import Guard
 from memxfer.client.notes import OPENING
@@ -313,7 +313,7 @@ async def receipt_progress(live: Live, receipt: WriteReceipt) -> IngestProgress:
     if receipt.outcome is Outcome.PENDING:
         state = IngestState.PROCESSING
         if receipt.ingestion_id is not None and isinstance(provider, SupportsIngestStatus):
-            status = await provider.ingest_status(receipt.ingestion_id)
+            status = await ingest_status(live.name, provider, receipt.ingestion_id, live.guard.timeout)
             state = BACKEND_STATES[status.state]
             ids, problem = status.target_ids, str(status.error) if status.error else None
     return IngestProgress(state, receipt.ingestion_id, ids, problem)

@@ -152,12 +152,12 @@ async def test_what_a_backend_chokes_on_is_set_aside_after_a_few_tries(
     odd.poison, odd.poison_error = "writing", error
     async with backends.client() as memory:
         bad = await memory.ingest(text="poison", scope=ANN)
-        lanes = [Scope(user="u", session=f"s{number}") for number in range(300)]
+        lanes = [Scope(user="u", session=f"s{number}") for number in range(150)]
         for scope in lanes:
             await memory.ingest(text="good", scope=scope)
         assert await memory.flush(8)
         progress = await bad.progress()
-    assert len(backends.texts()) == 300
+    assert len(backends.texts()) == 150
     assert progress.state is IngestState.SET_ASIDE
     assert "tried 5 times" in progress.problem
     assert "secret" not in caplog.text + progress.problem

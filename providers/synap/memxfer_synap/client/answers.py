@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,6 +24,7 @@ from memxfer_synap.client.port import BatchAnswer, Job, Row, TranscriptAnswer, W
 __all__ = [
     "NAME",
     "Answer",
+    "is_instance_id",
     "read_batch",
     "read_created",
     "read_job",
@@ -34,6 +36,8 @@ __all__ = [
 NAME = "synap"
 
 _CONFLICT = 409
+is_instance_id = re.compile(r"inst_[0-9a-fA-F]{16}").fullmatch
+_is_client_id = re.compile(r"[!-~]{1,128}").fullmatch
 
 
 class _Batch(msgspec.Struct):
@@ -65,18 +69,23 @@ class Answer:
 def read_whoami(answer: Answer) -> WhoAmI:
     """Read `GET /api/v1/auth/whoami`.
 
+    The ids go into headers, keys and plans, so they have to look like ids: an instance is `inst_` and 16 hex
+    digits (SDK 0.6.9 takes no other), an account at most 128 printable characters without blanks.
+
     Raises:
         FatalError: It is no Synap that answers.
     """
     body = answer.json()
     instance_id = _text(body.get("instance_id")) if isinstance(body, dict) else None
-    if not isinstance(body, dict) or not instance_id:
+    client_id = (_text(body.get("client_id")) or "") if isinstance(body, dict) else ""
+    if not isinstance(body, dict) or not instance_id or not is_instance_id(instance_id):
         raise FatalError(
             "what answers is not Synap: it does not name the key's instance; check base_url",
             code="not_synap",
             **_details(answer, status=answer.status),
         )
-    return WhoAmI(_text(body.get("client_id")) or "", instance_id, _text(body.get("user_context_isolation")))
+    known_client = client_id if _is_client_id(client_id) else ""
+    return WhoAmI(known_client, instance_id, _text(body.get("user_context_isolation")))
 
 
 def read_batch(answer: Answer) -> BatchAnswer:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -12,7 +11,14 @@ from typing import Any
 import httpx
 import msgspec
 
-from memxfer.spi import AmbiguousError, ProviderError, ProviderNotInstalledError, UnavailableError, parse_time
+from memxfer.spi import (
+    AmbiguousError,
+    FatalError,
+    ProviderError,
+    ProviderNotInstalledError,
+    UnavailableError,
+    parse_time,
+)
 from memxfer.transport import classify, open_client
 from memxfer_synap.client.answers import (
     NAME,
@@ -42,7 +48,8 @@ from memxfer_synap.config import SynapConfig
 
 __all__ = ["SdkSynapClient", "open_sdk_client"]
 
-_INSTANCE_ID = re.compile(r"inst_[0-9a-fA-F]{16}")
+_START_SECONDS = 10.0
+"""What the SDK's own work at its start may take on a busy machine, beside its request."""
 _OK = (200, 204)
 _NOT_FOUND = 404
 
@@ -71,7 +78,7 @@ async def open_sdk_client(
     vendor = _import_sdk()
     limits = config.timeouts
     sdk = vendor.MaximemSynapSDK(
-        instance_id=whoami.instance_id if _INSTANCE_ID.fullmatch(whoami.instance_id) else "",
+        instance_id=whoami.instance_id,
         api_key=config.api_key.get_secret_value(),
         config=vendor.SDKConfig(
             api_base_url=config.url,
@@ -86,9 +93,27 @@ async def open_sdk_client(
         # On a loop of its own: it builds two HTTP clients on the way, and reading the machine's trusted
         # certificates for each holds a loop up for 20 ms. It keeps a client per loop (0.6.9), and what
         # it starts there besides ends with that loop.
-        await asyncio.to_thread(lambda: asyncio.run(_initialized(sdk)))
+        # Its own `whoami` there is not sent through our client, so the whole has a bound in time.
+        seconds = _START_SECONDS + limits.connect + limits.read + limits.write
+        await asyncio.to_thread(lambda: asyncio.run(_initialized(sdk, seconds=seconds)))
     except vendor.SynapError as error:
         raise from_sdk(error, operation="connect", is_write=False, now=now()) from error
+    except TimeoutError as error:
+        raise UnavailableError(
+            "the Synap SDK did not start in time: the server does not finish its answer; check base_url, "
+            'or set transport = "http"',
+            provider=NAME,
+            operation="connect",
+            code="no_answer",
+        ) from error
+    except Exception as error:
+        raise FatalError(
+            f"the Synap SDK does not start on what the server says ({type(error).__name__}); check "
+            'base_url, or set transport = "http"',
+            provider=NAME,
+            operation="connect",
+            code="sdk",
+        ) from error
     _silence(sdk)
     sees_wire = _send_through(sdk, config)
     try:
@@ -99,10 +124,15 @@ async def open_sdk_client(
     return SdkSynapClient(sdk, sees_wire=sees_wire, now=now, cache=cache)
 
 
-async def _initialized(sdk: Any) -> None:
-    """Initialise the SDK, and close the clients that it opened for this loop alone."""
+async def _initialized(sdk: Any, *, seconds: float) -> None:
+    """Initialise the SDK, and close the clients that it opened for this loop alone.
+
+    Raises:
+        TimeoutError: It takes longer than `seconds`.
+    """
     try:
-        await sdk.initialize()
+        async with asyncio.timeout(seconds):
+            await sdk.initialize()
     finally:
         transport = getattr(sdk, "_http_transport", None)
         opened = getattr(transport, "_clients", {})

@@ -325,8 +325,8 @@ async def test_a_job_is_not_resumed_for_another_move(ends, state):
     ends.seed(2)
     await migration.migrate(ends.read(), ends.write(), state_dir=state, job="move")
 
+    target = f"memory:{ends.target.name}-other"
     with pytest.raises(FingerprintMismatchError, match="target: was"):
-        target = f"memory:{ends.target.name}-other"
         await migration.resume("move", state_dir=state, source=ends.read(), target=target)
     with pytest.raises(FingerprintMismatchError, match="document_id: was"):
         await migration.resume(

@@ -78,5 +78,5 @@ def test_the_fingerprint_covers_what_moves_and_not_what_was_agreed():
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_a_plan_that_an_editor_or_shell_wrote_with_a_byte_order_mark_is_read(encoding):
-    text = plan().to_file()
+    text = PLAN.to_file()
     assert JobPlan.from_file(text.encode(encoding), "p.json") == JobPlan.from_file(text, "p.json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import shutil
 import sqlite3
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from memxfer.errors import ConfigError, LedgerError
+from memxfer.ledger.inspect import last_plan
 from memxfer.ledger.names import EVENTS, LEDGER, PLAN, RESIDUE, is_job_name
 from memxfer.ledger.opening import reading
 
@@ -57,13 +59,14 @@ def pack_job(folder: Path, file: Path, *, residue: Callable[[Path], Sequence[Car
     with tempfile.TemporaryDirectory() as scratch:
         ledger = Path(scratch) / LEDGER
         _copy_ledger(folder, ledger)
+        plan = _plan_file(folder, ledger)
         # After the ledger: whatever that copy speaks of is in the residue by then.
         originals = _originals(folder, residue)
         try:
             with file.open("xb") as raw, _whole_or_not(file):
                 file.chmod(0o600)
                 with tarfile.open(fileobj=raw, mode="w:gz", compresslevel=_LEVEL) as archive:
-                    _pack(archive, folder, ledger, originals)
+                    _pack(archive, folder, {LEDGER: ledger, PLAN: plan}, originals)
         except OSError as error:
             raise ConfigError(f"{file} cannot be written: {error.strerror or error}") from error
 
@@ -80,9 +83,24 @@ def _originals(folder: Path, residue: Callable[[Path], Sequence[Carried]]) -> Se
         raise LedgerError(f"the residue of job {folder.name} cannot be read: {error.strerror}") from error
 
 
-def _pack(archive: tarfile.TarFile, folder: Path, ledger: Path, originals: Sequence[Carried]) -> None:
+def _plan_file(folder: Path, ledger: Path) -> Path:
+    """Return the job's `plan.json`; where that was lost, one beside the ledger's copy, written from that."""
+    path = folder / PLAN
+    try:
+        is_whole = isinstance(json.loads(path.read_bytes()), dict)
+    except (OSError, ValueError, RecursionError):
+        is_whole = False
+    if is_whole or (text := last_plan(ledger)) is None:
+        return path
+    ledger.with_name(PLAN).write_text(text, encoding="utf-8")
+    return ledger.with_name(PLAN)
+
+
+def _pack(
+    archive: tarfile.TarFile, folder: Path, copies: Mapping[str, Path], originals: Sequence[Carried]
+) -> None:
     for name in _NAMES:
-        member = ledger if name == LEDGER else folder / name
+        member = copies.get(name, folder / name)
         if member.exists():
             archive.add(member, arcname=f"{folder.name}/{name}")
     for name, size, opened in originals:

@@ -84,6 +84,7 @@ class Job:
     def __init__(self, folder):
         self.name = f"job-{next(_numbers)}"
         self.path = folder / f"{self.name}.sqlite"
+        create_ledger(self.path)
         self.source = MemoryStore.named(f"{self.name}-source")
         self.target = MemoryStore.named(f"{self.name}-target")
         self.client_key = ClientKey.UPSERT
@@ -161,8 +162,6 @@ class Job:
         clock = options.pop("clock", None) or ManualClock()
         source, target = endpoints or self.build(clock=clock, **built)
         archive = self.open_residue(clock)
-        if not self.path.exists():
-            create_ledger(self.path)
         ledger = (
             CrashingLedger(self.path, crash_at=crash_at, durable=durable, residue=archive)
             if crash_at

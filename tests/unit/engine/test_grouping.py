@@ -274,7 +274,7 @@ async def test_a_job_does_not_go_on_under_settings_that_send_its_parts_otherwise
 
     run = await talking.run()
 
-    assert run.cause is StopCause.FATAL
+    assert run.cause is StopCause.CONFIG
     assert "Restore the connection's settings" in run.control.reason
 
     talking.target_class = grouping
@@ -291,7 +291,7 @@ async def test_nor_under_settings_that_group_what_was_on_its_way_alone(talking, 
 
     run = await talking.run()
 
-    assert run.cause is StopCause.FATAL
+    assert run.cause is StopCause.CONFIG
     assert "Restore the connection's settings" in run.control.reason
     assert archive.pieces == []
 

@@ -157,6 +157,16 @@ async def test_a_lost_plan_is_told_and_written_anew_from_the_ledger(moved, state
     assert ["written anew from the ledger's copy" in told for _, told in notes.notices] == [True]
 
 
+async def test_a_job_whose_plan_was_lost_is_exported_with_the_ledgers_copy(moved, state, tmp_path):
+    before = migration.status("move", state_dir=state)
+    StateFolder(state).open("move").plan_path.unlink()
+
+    migration.export_job("move", tmp_path / "j.tar.gz", state_dir=state)
+    migration.import_job(tmp_path / "j.tar.gz", state_dir=tmp_path / "there")
+
+    assert migration.status("move", state_dir=tmp_path / "there").model_dump() == before.model_dump()
+
+
 async def test_a_plan_of_another_version_is_refused_and_not_overwritten(moved, state):
     path = StateFolder(state).open("move").plan_path
     path.write_text(path.read_text().replace('"format": 1', '"format": 2'))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Final
 
 __all__ = ["bounded_wait"]
@@ -16,8 +17,12 @@ def bounded_wait(asked: object) -> float | None:
     Never negative and never more than a day: a longer wait is asked for again when the day is over.
     `None` where it is no number, or none that means anything. Never raises.
     """
-    if isinstance(asked, bool) or not isinstance(asked, int | float):
+    if isinstance(asked, bool) or not isinstance(asked, Real | str):
         return None
-    if isinstance(asked, float) and math.isnan(asked):
+    try:
+        seconds = float(asked)
+    except OverflowError:  # an int too large for a float
+        return _LONGEST if str(asked)[0] != "-" else 0.0
+    except ValueError:
         return None
-    return float(min(max(asked, 0), _LONGEST))  # compared first: an int may be too large for a float
+    return None if math.isnan(seconds) else min(max(seconds, 0.0), _LONGEST)

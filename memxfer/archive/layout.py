@@ -107,7 +107,7 @@ def _remedy(error: OSError | sqlite3.Error) -> str:
         return "free some space there, then resume"
     if number in _NOT_ALLOWED or "readonly" in text:
         return "let this user read and write there, then resume"
-    return "mend the folder, or copy the archive again, then resume"
+    return "fix the folder, or copy the archive again, then resume"
 
 
 def part_name(number: int) -> str:

@@ -136,7 +136,7 @@ class ResidueArchive:
         except (MemxferError, OSError, sqlite3.Error) as error:
             raise LedgerError(
                 f"the residue {self.root} cannot be used ({_reason(error)}); nothing more is sent, and what "
-                "was acknowledged is kept. Free some space or mend the folder, then resume the job; a new "
+                "was acknowledged is kept. Free some space or fix the folder, then resume the job; a new "
                 "job may go elsewhere with --state-dir, or without originals with --residue off"
             ) from error
 

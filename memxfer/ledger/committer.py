@@ -182,7 +182,7 @@ class Committer:
             self._failure = error
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait have to hear of it
             self._failure = LedgerError(
-                f"the ledger {self._path} cannot be written ({error}); free some space or mend the folder, "
+                f"the ledger {self._path} cannot be written ({error}); free some space or fix the folder, "
                 "then resume the job: nothing that was acknowledged is lost"
             )
             self._roll_back()

@@ -31,7 +31,7 @@ _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQL
 _READ_ONLY = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM})
 _SELF_EXPLAINED = {
     sqlite3.SQLITE_FULL: "the disk is full; free some space, then resume the job",
-    sqlite3.SQLITE_IOERR: "the disk does not read or write; mend it, then resume the job",
+    sqlite3.SQLITE_IOERR: "the disk does not read or write; repair it, then resume the job",
     sqlite3.SQLITE_BUSY: "another program holds it; end that, then try again",
     sqlite3.SQLITE_LOCKED: "another program holds it; end that, then try again",
 }
@@ -122,7 +122,7 @@ def check_ledger_file(path: Path) -> None:
         raise LedgerError(f"{path} is a folder and not the ledger's file; {_advice(path)}") from None
     except OSError as error:
         raise LedgerError(
-            f"the ledger {path} cannot be opened ({error.strerror}); mend that, then try again"
+            f"the ledger {path} cannot be opened ({error.strerror}); fix that, then try again"
         ) from error
     if (what := _wrong(path, head, size)) is not None:
         raise LedgerError(f"the ledger {path} {what}; {_advice(path)}")

@@ -133,7 +133,7 @@ def load_evidence(state_dir: str | Path, connection: str) -> ConnectionEvidence 
         return None
     except OSError as error:
         raise ConfigError(
-            f"{file} cannot be read: {error.strerror}; mend it, or name another folder with --state-dir"
+            f"{file} cannot be read: {error.strerror}; fix its permissions or pass --state-dir"
         ) from error
     evidence = _parsed(data, file)
     # On a disk that ignores case, `New` and `new` have one file: it is the other's.

@@ -93,7 +93,7 @@ class Stage:
         """Run memxfer with --json; return exit code, its object and what it said on stderr."""
         process = self.start(*words, "--json", key=key)
         out, err = process.communicate(timeout=_LIMIT)
-        return process.returncode, json.loads(out) if out.strip() else {}, err
+        return process.returncode, json.loads(out), err
 
     def kill_when(self, process: subprocess.Popen[str], is_time: Callable[[], bool]) -> bool:
         """Kill -9 as soon as `is_time`; tell whether the process was still alive then."""

@@ -75,7 +75,8 @@ def test_a_dry_run_writes_nothing_and_leaves_no_job(stage, fill):
 def test_a_wrong_key_ends_with_4_before_anything_is_written(stage, fill):
     fill(stage.folder / "source", 10)
     code, result, err = stage.run("migrate", "old", "new", *CONSENT, key="wrong-key-17")
-    assert (code, result) == (4, {})
+    assert (code, result["error"]["code"], result["error"]["exit"]) == (4, "auth", 4)
+    assert "wrong-key-17" not in str(result)
     assert err.startswith("error: connection new: synap refuse")
     assert "wrong-key-17" not in err
 
@@ -96,7 +97,8 @@ def test_records_without_a_user_need_a_decision_and_get_3(stage, fill):
         make=lambda number: MemoryRecord(id=f"user[/red]{number}", content="shared?"),
     )
     code, result, err = stage.run("migrate", "old", "new", *CONSENT)
-    assert (code, result) == (3, {})
+    assert (code, result["error"]["code"]) == (3, "decision_required")
+    assert "unscoped" in result["error"]["remedy"]
     assert "unscoped" in err
     assert stage.truth()["received"] == 0
     code, report, _ = stage.run("diff", "old", "new", "--fail-on", "lost")

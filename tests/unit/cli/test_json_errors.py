@@ -20,6 +20,7 @@ from memxfer.errors import (
     LedgerError,
     NotReadyError,
 )
+from memxfer.migration import Holdings
 from memxfer.migration.results import Failure, JobStatus
 
 KEYS = ["code", "message", "remedy", "exit"]
@@ -152,8 +153,10 @@ def test_a_list_that_breaks_off_leaves_no_half_of_an_object(cli, verbs):
 
 
 def test_a_question_that_is_declined_or_not_answered_is_an_interruption(cli, verbs, result, monkeypatch):
-    verbs(status=result(), remove_job=None)
+    verbs(holdings=Holdings(None, 0, True), remove_job=None)
+    monkeypatch.setattr("memxfer.cli.asking.has_terminal", lambda: False)
     assert "--yes" in error_of(cli("jobs", "rm", "j", "--json", input=""))["message"]
+    monkeypatch.setattr("memxfer.cli.asking.has_terminal", lambda: True)
     monkeypatch.setattr("typer.confirm", lambda *args, **options: False)
     assert "stays" in error_of(cli("jobs", "rm", "j", "--json"))["message"]
 

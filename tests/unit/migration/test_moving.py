@@ -109,10 +109,13 @@ async def test_an_empty_source_is_an_error_unless_that_is_right(ends, state):
     assert (result.status, result.counts.listed) == (JobStatus.COMPLETED, 0)
 
 
-async def test_a_selection_that_takes_nothing_is_no_empty_source(ends):
+async def test_a_selection_that_takes_nothing_is_refused_unless_that_is_allowed(ends):
     ends.seed(2)
+    options = Options(where="user=nobody")
 
-    report = await migration.diff(ends.read(), ends.write(), options=Options(where="user=nobody"))
+    with pytest.raises(ConfigError, match="no memory meets --where 'user=nobody'"):
+        await migration.diff(ends.read(), ends.write(), options=options)
+    report = await migration.diff(ends.read(allow_empty=True), ends.write(), options=options)
 
     assert (report.scanned, report.total) == (0, 2)
 
@@ -313,7 +316,7 @@ async def test_a_wrong_setting_met_in_mid_job_is_a_matter_of_configuration(ends,
 
     assert (first.status, first.cause) == (JobStatus.PAUSED, "config")
     assert code_of_result(first) == 2
-    assert "ca_file: no such file. Mend that first; then `memxfer resume move` goes on" in first.message
+    assert "ca_file: no such file. Fix that first; then `memxfer resume move` goes on" in first.message
     last = await migration.resume("move", state_dir=state, source=ends.read(), target=ends.write())
     assert (last.status, len(ends.target)) == (JobStatus.COMPLETED, 40)
 
@@ -370,7 +373,9 @@ async def test_a_job_is_not_resumed_for_another_move(ends, state):
         )
 
 
-@pytest.mark.parametrize("where", ["metadata.a,,b=1,,2", "created_at!=,user=alice", "metadata.deep key != x"])
+@pytest.mark.parametrize(
+    "where", ["metadata.a,,b=1,,2", 'created_at!="",user=ann', "metadata.deep key != x"]
+)
 async def test_a_selection_is_the_same_on_resume_however_it_is_written(ends, state, where):
     ends.seed(2, metadata={"a,b": "1,2"})
     options = Options(where=where)

@@ -76,7 +76,7 @@ def test_a_run_that_stopped_early_says_why_and_is_never_complete(cause, status, 
 def test_a_run_that_met_a_wrong_setting_says_to_mend_it_before_going_on():
     result = ended(cause=StopCause.CONFIG, stored=9)
 
-    assert result.message == "it says why. Mend that first; then `memxfer resume move` goes on"
+    assert result.message == "it says why. Fix that first; then `memxfer resume move` goes on"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from memxfer.engine.engine import Engine
 from memxfer.engine.pipeline import Pipeline
 from memxfer.engine.residue import Residue
 from memxfer.engine.settings import EngineSettings
+from memxfer.gaps import Agreement, End
 from memxfer.ids import KeyTemplate
 from memxfer.ledger import Ledger, State, create_ledger
 from memxfer.ledger.states import RESIDUE_LINES
@@ -95,6 +96,7 @@ class Job:
         self.document_id = "mx:{provider}:{namespace}:{id}"
         self.residue = None
         self.residue_path = folder / f"{self.name}-residue"
+        self.accepted = None  # what a run may lose; `None`: nobody asks
         self.is_whole = lambda record, prepared: isinstance(prepared, Document) and not record.metadata
 
     def forget(self):
@@ -137,7 +139,13 @@ class Job:
     def prepare(self, source, target, *, clock, ledger, where=None, archive=None, **settings):
         control = RunControl(clock)
         template = KeyTemplate(self.document_id, provider="memory", namespace=self.source.name)
-        pipeline = Pipeline(Selection.parse(where), template.key, lambda _: {}, target)
+        agreement = None
+        if self.accepted is not None:
+            ends = [End("old", source.capabilities()), End("new", target.capabilities())]
+            agreement = Agreement(
+                *ends, accepted=frozenset(self.accepted), keeps_originals=True, now=clock.now()
+            )
+        pipeline = Pipeline(Selection.parse(where), template.key, lambda _: {}, target, agreement=agreement)
         engine = Engine(
             source,
             ledger=ledger,

@@ -179,6 +179,7 @@ def test_a_question_that_is_declined_or_not_answered_is_an_interruption(cli, ver
 def test_every_command_that_works_prints_one_object(cli, verbs, result, report, arguments):
     verbs(
         status=result(),
+        holdings=Holdings(None, 0, True),
         remove_job=None,
         export_job=None,
         import_job="j",

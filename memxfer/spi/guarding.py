@@ -17,7 +17,7 @@ from memxfer.spi.reading import Page, Partition
 from memxfer.spi.runtime import ContextPackage
 from memxfer.spi.scrubbing import Scrubber
 from memxfer.spi.settings import RemoteConfig
-from memxfer.spi.writing import Ensured, IngestStatus
+from memxfer.spi.writing import Ensured, IngestStatus, WriteReceipt
 
 if TYPE_CHECKING:
     from memxfer.spi.provider import MemoryProvider, StoreIdentity
@@ -26,7 +26,7 @@ __all__ = ["bounded_count", "guard_operations"]
 
 _OPERATIONS = (
     *("count", "get", "lookup", "delete", "history", "ingest_status", "ensure", "join", "partitions"),
-    *("search", "list_scoped", "update", "package"),
+    *("search", "search_level", "list_scoped", "update", "package", "create"),
 )
 _MOST_ROWS = 2**62
 """Beyond, a count fits into no ledger."""
@@ -108,6 +108,8 @@ def _checked(answer: Any, scrubber: Scrubber) -> Any:
         scrubber.check_ids(answer.target_ids)
         if answer.error is not None:
             scrubber.error(answer.error)
+    elif isinstance(answer, WriteReceipt):
+        return scrubber.receipts([answer])[0]
     elif isinstance(answer, ContextPackage):
         return replace(answer, correlation_id=scrubber.token(answer.correlation_id))
     elif isinstance(answer, Partition):

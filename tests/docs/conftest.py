@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pty
 import re
+import select
 import shutil
 import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,7 +125,7 @@ class Reader:
         if snippet.note == "background":
             self._start(text)
         elif snippet.language == "bash":
-            self._run(["bash", "-euo", "pipefail", "-c", text], snippet.exit_code)
+            self._type(["bash", "-euo", "pipefail", "-c", text], snippet.exit_code)
         elif snippet.title.startswith("test_"):
             self._run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", snippet.title], 0)
         elif snippet.language == "python":
@@ -135,6 +138,26 @@ class Reader:
         )
         self.background.append(process)
         assert "http://127.0.0.1" in process.stdout.readline()
+
+    def _type(self, command: list[str], expected: int) -> None:
+        """Run a command at a terminal, and answer yes to whatever it asks."""
+        ours, theirs = pty.openpty()
+        try:
+            process = subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=self.variables,
+                stdin=theirs,
+                stdout=theirs,
+                stderr=theirs,
+                start_new_session=True,
+            )
+            os.close(theirs)
+            os.write(ours, b"yes\n" * _ANSWERS)
+            shown = _read_all(ours, process)
+        finally:
+            os.close(ours)
+        assert process.returncode == expected, f"{command[-1]}\n{shown.decode(errors='replace')}"
 
     def _run(self, command: list[str], expected: int) -> None:
         done = subprocess.run(
@@ -152,6 +175,29 @@ class Reader:
         for process in self.background:
             process.terminate()
             process.communicate(timeout=20)
+
+
+_ANSWERS = 8
+_LIMIT = 120.0
+
+
+def _read_all(terminal: int, process: subprocess.Popen[bytes]) -> bytes:
+    """Return what a process shows on a terminal until it ends."""
+    shown = b""
+    end = time.monotonic() + _LIMIT
+    while time.monotonic() < end:
+        ready, _, _ = select.select([terminal], [], [], 0.2)
+        try:
+            piece = os.read(terminal, 65_536) if ready else b""
+        except OSError:  # Linux says so when the other side is closed
+            piece = b""
+            ready = []
+        shown += piece
+        if not piece and process.poll() is not None:
+            return shown
+    process.kill()
+    process.wait()
+    return shown
 
 
 @pytest.fixture(scope="session")

@@ -159,9 +159,10 @@ def test_a_pipe_that_closes_early_is_no_error_of_ours(stage, fill):
 
 def test_a_person_at_a_terminal_is_asked_first(stage, fill):
     fill(stage.folder / "source", 10)
+    consent = [word for word in CONSENT if word != "--yes"]
     screen, keyboard = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "memxfer.cli", "migrate", "old", "new", *CONSENT],
+        [sys.executable, "-m", "memxfer.cli", "migrate", "old", "new", *consent],
         cwd=stage.folder,
         env={**os.environ, "STAGE_KEY": EMULATOR_API_KEY},
         stdin=keyboard,

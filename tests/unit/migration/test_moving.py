@@ -373,9 +373,7 @@ async def test_a_job_is_not_resumed_for_another_move(ends, state):
         )
 
 
-@pytest.mark.parametrize(
-    "where", ["metadata.a,,b=1,,2", "user!=nobody", "metadata.deep key != x"]
-)
+@pytest.mark.parametrize("where", ["metadata.a,,b=1,,2", "user!=nobody", "metadata.deep key != x"])
 async def test_a_selection_is_the_same_on_resume_however_it_is_written(ends, state, where):
     ends.seed(2, metadata={"a,b": "1,2"})
     options = Options(where=where)

@@ -25,7 +25,7 @@ from memxfer.ledger.names import (
     ROOM,
     is_job_name,
 )
-from memxfer.ledger.opening import FirstPlan, create_ledger
+from memxfer.ledger.opening import FirstPlan, create_ledger, sync_folder
 from memxfer.ledger.travel import Carried, pack_job, unpack_job
 from memxfer.models import format_time
 
@@ -127,12 +127,13 @@ class JobFolder:
         Raises:
             LedgerError: They cannot be written.
         """
+        with self._writing():
+            scratch = self._scratch_plan(text)
+        # The two names follow each other at once: who is killed between them leaves a job to be resumed.
         create_ledger(self.ledger_path, plan)
-        try:
-            self.write_plan(text)
-        except LedgerError:
-            self.ledger_path.unlink(missing_ok=True)  # nothing was sent yet: the job did not begin
-            raise
+        with self._writing():
+            scratch.replace(self.plan_path)
+            sync_folder(self.path)
 
     def check_room(self) -> None:
         """Make sure that something can be written here before a run begins.
@@ -158,13 +159,16 @@ class JobFolder:
         Raises:
             LedgerError: It cannot be written.
         """
-        scratch = self.path / NEW_PLAN
         with self._writing():
-            with scratch.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            scratch.replace(self.plan_path)
+            self._scratch_plan(text).replace(self.plan_path)
+
+    def _scratch_plan(self, text: str) -> Path:
+        scratch = self.path / NEW_PLAN
+        with scratch.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        return scratch
 
     def event(self, name: str, *, at: datetime, **facts: Any) -> None:
         """Append one line to `events.jsonl`: what the run did, for people and log shippers.

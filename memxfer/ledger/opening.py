@@ -22,7 +22,7 @@ from memxfer.ledger.names import NEW_LEDGER
 from memxfer.ledger.schema import FORMAT, SCHEMA, check_format
 from memxfer.models import format_time
 
-__all__ = ["FirstPlan", "check_ledger_file", "create_ledger", "explained", "reading"]
+__all__ = ["FirstPlan", "check_ledger_file", "create_ledger", "explained", "reading", "sync_folder"]
 
 _MAGIC = b"SQLite format 3\x00"
 _HEADER = 100
@@ -57,6 +57,8 @@ class FirstPlan:
 def create_ledger(path: Path, plan: FirstPlan | None = None) -> None:
     """Make the ledger of a new job, whole or not at all: with its plan, or not there.
 
+    The name is durable after the caller's `sync_folder`.
+
     Args:
         path: The file; nothing may be there.
         plan: What the job moves.
@@ -80,7 +82,6 @@ def create_ledger(path: Path, plan: FirstPlan | None = None) -> None:
                 )
             ledger.execute("COMMIT")
         scratch.replace(path)
-        _sync_folder(path.parent)
     except sqlite3.Error as error:
         raise LedgerError(
             f"the ledger {path} cannot be made ({error}); free some space there and make the folder "
@@ -93,7 +94,7 @@ def create_ledger(path: Path, plan: FirstPlan | None = None) -> None:
         ) from error
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a new name durable, where a folder can be opened for that (not on Windows)."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)

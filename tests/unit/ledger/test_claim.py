@@ -148,10 +148,10 @@ def test_a_job_in_any_state_can_be_removed(folders, begin, spoil):
 
 
 def test_a_job_that_cannot_begin_for_a_full_disk_leaves_nothing(folders, begin, monkeypatch):
-    def full(self, text):
+    def full(path, plan):
         raise LedgerError("full")
 
-    monkeypatch.setattr("memxfer.ledger.folder.JobFolder.write_plan", full)
+    monkeypatch.setattr("memxfer.ledger.folder.create_ledger", full)
     with pytest.raises(LedgerError):
         begin("j1")
     assert not folders.root.exists()

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 PORT = "8090"
 OTHER_PORT = "8091"
 KEYS = {
-    "MEM0_API_KEY": "mem0_emulator_key",
+    "MEM0_API_KEY": "m0-local-only-key",
     "MEM0_SERVER_KEY": "mem0_server_emulator_key",
     "SYNAP_API_KEY": "synap_emulator_key",
     "ZEP_API_KEY": "zep_emulator_key",

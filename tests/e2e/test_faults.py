@@ -70,7 +70,7 @@ def _ends(stage, transport: str, **settings):
             transport=transport,
             customer_id="stage",
             batch_size=20,
-            retry={"attempts": 6, "backoff": 0.02},
+            retry={"attempts": 10, "backoff": 0.02},  # one in five fails; never ten in a row
             timeouts={"connect": 2, "read": 5, "write": 5},
             **settings,
         )

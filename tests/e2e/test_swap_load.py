@@ -118,7 +118,7 @@ async def run(tmp_path, *, rate: int, seconds: float, swaps: int) -> tuple[Load,
     with emulated("mem0") as mem0_url, emulated("synap") as synap_url:
         memory = SwappableClient(
             {
-                "mem0": {"api_key": "mem0_emulator_key", "base_url": mem0_url},
+                "mem0": {"api_key": "m0-local-only-key", "base_url": mem0_url},
                 "synap": {"api_key": "synap_emulator_key", "base_url": synap_url, "customer_id": "acme"},
             },
             outbox=tmp_path / "outbox.sqlite",

@@ -105,7 +105,7 @@ async def test_a_ping_that_fails_is_an_error_of_its_kind(platform, action, kind)
 async def test_a_key_that_is_none_is_neither_quoted_nor_replaced_by_the_environments(
     platform, monkeypatch, key
 ):
-    monkeypatch.setenv("MEM0_API_KEY", "mem0_emulator_key")
+    monkeypatch.setenv("MEM0_API_KEY", "m0-local-only-key")
     with pytest.raises(ConfigError, match="api_key is empty") as caught:
         await platform.target(api_key=key)
     assert caught.value.__cause__ is None
@@ -113,7 +113,7 @@ async def test_a_key_that_is_none_is_neither_quoted_nor_replaced_by_the_environm
 
 
 async def test_a_key_with_a_line_break_at_its_end_is_the_key(platform):
-    await platform.target(api_key="mem0_emulator_key\n")
+    await platform.target(api_key="m0-local-only-key\n")
 
 
 async def test_nothing_is_asked_of_proxies_for_this_machine(platform, monkeypatch):

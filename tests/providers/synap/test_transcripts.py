@@ -244,7 +244,8 @@ async def test_documents_and_transcripts_of_one_session_live_side_by_side(synap)
         headers={"Authorization": f"Bearer {synap.emulator.api_key}"},
         trust_env=False,
     ).json()
-    assert [one["content"] for one in answer["context"]["items"]] == ["I like tea."]
+    # A conversation's fetch reads what its owner's does.
+    assert [one["content"] for one in answer["context"]["items"]] == ["I like tea.", "Ann likes tea best."]
 
 
 async def test_a_thread_of_ten_thousand_messages_is_one_call(synap):

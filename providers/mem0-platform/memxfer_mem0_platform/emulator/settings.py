@@ -10,7 +10,7 @@ from memxfer.emulation import EmulatorSettings
 
 __all__ = ["EMULATOR_API_KEY", "Collapse", "Mem0PlatformSettings"]
 
-EMULATOR_API_KEY = "mem0_emulator_key"
+EMULATOR_API_KEY = "m0-local-only-key"
 """The key that works on an emulator as it is started; not a secret."""
 
 Collapse = Literal["existing_id", "empty", "off"]

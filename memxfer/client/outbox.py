@@ -132,8 +132,8 @@ class Outbox:
             raise LedgerError(f"the outbox {self.path} cannot be locked: {error.strerror}") from error
         try:
             self._turns = Turns(_initialise(self.path), self._last_turn)
-            self._committer = Committer(self.path, window=0.0)
-            self._reader = connect(self.path, read_only=True)
+            self._committer = _committer(self.path)
+            self._reader = connect(self.path, read_only=True, what="outbox")
         except BaseException:
             self._lock.release()
             raise
@@ -477,7 +477,7 @@ class Outbox:
             await committer.submit(change)
         except LedgerError:
             if self._committer is committer and not self._is_closed:
-                self._committer = Committer(self.path, window=0.0)
+                self._committer = _committer(self.path)
                 await asyncio.to_thread(committer.close)
             raise
 
@@ -501,6 +501,16 @@ class Outbox:
             )
 
 
+def _committer(path: Path) -> Committer:
+    return Committer(
+        path,
+        window=0.0,
+        what="outbox",
+        remedy="free some space or fix the folder: documents are not kept until then; those in it already "
+        "are not lost",
+    )
+
+
 def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "replace")
 
@@ -522,7 +532,7 @@ def _make_folder(path: Path) -> None:
 
 def _initialise(path: Path) -> str:
     """Make the tables; return the file's mark."""
-    with closing(connect(path)) as connection:
+    with closing(connect(path, what="outbox")) as connection:
         try:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version > _FORMAT:

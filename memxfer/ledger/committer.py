@@ -67,8 +67,13 @@ class Change:
         return not self.statements and not self.counts and not self.residue
 
 
-def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    """Open a ledger file.
+def connect(path: Path, *, read_only: bool = False, what: str = "ledger") -> sqlite3.Connection:
+    """Open a ledger's file, or another one that is kept in the same way.
+
+    Args:
+        path: The file.
+        read_only: Nothing is to be written.
+        what: What an error calls the file.
 
     Raises:
         LedgerError: It cannot be opened.
@@ -88,7 +93,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     except sqlite3.Error as error:
         if connection is not None:
             connection.close()
-        raise LedgerError(f"the ledger {path} cannot be opened: {error}") from error
+        raise LedgerError(f"the {what} {path} cannot be opened: {error}") from error
     return connection
 
 
@@ -105,16 +110,28 @@ class Committer:
         path: The ledger file.
         window: Seconds that a change may wait for company before the commit.
         residue: Takes the changes' residue lines; without one there must not be any.
+        what: What an error calls the file.
+        remedy: What an error advises, where the file cannot be written.
     """
 
-    def __init__(self, path: Path, *, window: float = 0.005, residue: ResidueStore | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        window: float = 0.005,
+        residue: ResidueStore | None = None,
+        what: str = "ledger",
+        remedy: str = "free some space or fix the folder, then resume the job: nothing that was "
+        "acknowledged is lost",
+    ) -> None:
         self._path = path
+        self._what, self._remedy = what, remedy
         self._window = window
         self._residue = residue
         self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._failure: LedgerError | None = None
         self._is_closed = False
-        self._connection = connect(path)
+        self._connection = connect(path, what=what)
         self._thread = threading.Thread(target=self._run, name="memxfer-ledger", daemon=True)
         self._thread.start()
 
@@ -129,7 +146,7 @@ class Committer:
         if self._failure is not None:
             future.set_exception(self._failure)
         elif self._is_closed:
-            future.set_exception(LedgerError(f"the ledger {self._path} is closed"))
+            future.set_exception(LedgerError(f"the {self._what} {self._path} is closed"))
         else:
             self._queue.put((change, future, loop))
         return future
@@ -182,8 +199,7 @@ class Committer:
             self._failure = error
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait have to hear of it
             self._failure = LedgerError(
-                f"the ledger {self._path} cannot be written ({error}); free some space or fix the folder, "
-                "then resume the job: nothing that was acknowledged is lost"
+                f"the {self._what} {self._path} cannot be written ({error}); {self._remedy}"
             )
             self._roll_back()
         for _, future, loop in group:

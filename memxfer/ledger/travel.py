@@ -21,7 +21,8 @@ from typing import BinaryIO, cast
 from memxfer.errors import ConfigError, LedgerError
 from memxfer.ledger.inspect import last_plan
 from memxfer.ledger.names import EVENTS, LEDGER, PLAN, RESIDUE, is_job_name
-from memxfer.ledger.opening import reading
+from memxfer.ledger.opening import check_ledger_file, reading
+from memxfer.ledger.schema import fault_in
 
 __all__ = ["Carried", "pack_job", "unpack_job"]
 
@@ -154,7 +155,8 @@ def unpack_job(
         place: Where the job's folder will be, for the room there; need not exist yet.
 
     Raises:
-        ConfigError: Not an exported job, or there is no room for it. Nothing of it is left.
+        ConfigError: Not an exported job, one that was changed since, or there is no room for it. Nothing of
+            it is left.
     """
     try:
         with (
@@ -171,9 +173,25 @@ def unpack_job(
             with begin(job) as made, _whole_or_not(made) as folder:
                 for name, member in members.items():
                     _unpack(archive, member, folder / name)
+                _check_ledger(folder / LEDGER, file)
     except _UNREADABLE as error:
         raise ConfigError(f"{file} is not an exported job: {type(error).__name__}") from error
     return job
+
+
+def _check_ledger(ledger: Path, file: Path) -> None:
+    """Refuse a ledger that memxfer did not write: a job that went on with it might say anything."""
+    try:
+        check_ledger_file(ledger)
+        with closing(sqlite3.connect(f"{ledger.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as opened:
+            fault = fault_in(opened)
+    except (sqlite3.Error, LedgerError):
+        fault = "is empty, damaged, or no SQLite file"
+    if fault:
+        raise ConfigError(
+            f"{file} is not an exported job as memxfer wrote it: its {LEDGER} {fault}; export the job again "
+            "where it is, or take the file from a backup"
+        )
 
 
 _UNREADABLE = (OSError, tarfile.TarError, EOFError, zlib.error, ValueError, ArithmeticError, RecursionError)

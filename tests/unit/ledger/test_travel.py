@@ -4,16 +4,18 @@ import errno
 import gzip
 import io
 import os
+import sqlite3
 import stat
 import tarfile
 import tracemalloc
+from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
 
 from memxfer.archive import is_archive_file
 from memxfer.errors import ConfigError, LedgerError
-from memxfer.ledger import StateFolder
+from memxfer.ledger import Ledger, StateFolder
 
 
 @pytest.fixture
@@ -23,6 +25,15 @@ def job(begin):
 
 def carried(*names, content=b"data"):
     return lambda _: [(name, len(content), lambda: io.BytesIO(content)) for name in names]
+
+
+@pytest.fixture
+async def worked(job, fill, now):
+    """A job that has stored half of its eight records."""
+    ledger = Ledger(job.ledger_path, window=0.0)
+    await fill(ledger, 8, at=now)
+    ledger.close()
+    return job
 
 
 PART = "records/part-00001.jsonl.gz"
@@ -254,3 +265,56 @@ def test_events_that_cannot_be_written_are_logged_and_stop_nobody(job, now, capl
     job.event("run_started", at=now, secret="s")
 
     assert "events.jsonl cannot be written" in caplog.text
+
+
+CHANGED = {
+    "text for a counter": "UPDATE count SET n = 'abc'",
+    "a counter below zero": "UPDATE count SET n = -5 WHERE name = 'stored'",
+    "a counter that counts nothing": "INSERT INTO count VALUES ('present', 3)",
+    "records that are gone": "DELETE FROM record",
+    "a state of no memxfer": "UPDATE record SET state = 'zzz'",
+    "a number that would overflow": "UPDATE record SET seq = 9223372036854775807 WHERE seq = 8",
+    "ids that are no list": "UPDATE record SET target_ids = '{'",
+    "bytes for a cursor": "UPDATE partition SET cursor = x'00ff'",
+    "a mark beyond the listing": "UPDATE partition SET mark = 99",
+    "a time that is none": "UPDATE plan SET at = 'yesterday, about noon'",
+    "a trigger": "CREATE TRIGGER t AFTER INSERT ON run BEGIN DELETE FROM problem; END",
+    "a view for a table": "ALTER TABLE problem RENAME TO p; CREATE VIEW problem AS SELECT * FROM p",
+    "a table more": "CREATE TABLE mine (x)",
+    "a column more": "ALTER TABLE record ADD COLUMN mine TEXT",
+    "a virtual table": "DROP TABLE meta; CREATE VIRTUAL TABLE meta USING fts5(name, value)",
+    "another format": "PRAGMA user_version = 99",
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("change", CHANGED.values(), ids=CHANGED)
+async def test_a_ledger_that_memxfer_did_not_write_is_not_taken_in(folders, worked, tmp_path, change):
+    with closing(sqlite3.connect(worked.ledger_path)) as ledger:
+        ledger.executescript(change)
+    packed = tmp_path / "changed.tar.gz"
+    with tarfile.open(packed, "w:gz") as archive:
+        for name in ("plan.json", "ledger.sqlite"):
+            archive.add(worked.path / name, f"j1/{name}")
+    elsewhere = StateFolder(tmp_path / "elsewhere")
+
+    with pytest.raises(ConfigError, match=r"as memxfer wrote it: its ledger\.sqlite (has|holds) "):
+        elsewhere.import_(packed)
+
+    assert not elsewhere.jobs()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("content", [b"", b"x" * 4096, b"SQLite format 3\x00" + b"\xff" * 5000])
+async def test_a_file_that_is_no_ledger_is_not_taken_in(folders, worked, tmp_path, content):
+    worked.ledger_path.write_bytes(content)
+    packed = tmp_path / "changed.tar.gz"
+    with tarfile.open(packed, "w:gz") as archive:
+        for name in ("plan.json", "ledger.sqlite"):
+            archive.add(worked.path / name, f"j1/{name}")
+    elsewhere = StateFolder(tmp_path / "elsewhere")
+
+    with pytest.raises(ConfigError, match=r"its ledger\.sqlite is "):
+        elsewhere.import_(packed)
+
+    assert not elsewhere.jobs()

@@ -58,6 +58,7 @@ from memxfer.models import (
 from memxfer.spi.answers import KeptAnswers
 from memxfer.spi.clock import Clock, SystemClock
 from memxfer.spi.learning import Finding
+from memxfer.spi.private_copy import PrivateCopy
 from memxfer.spi.protocols import (
     LookupVisibility,
     SupportsContainers,
@@ -71,7 +72,7 @@ from memxfer.spi.protocols import (
     SupportsPartitions,
 )
 from memxfer.spi.provider import BackendInfo, MemoryProvider, Role, StoreIdentity
-from memxfer.spi.reading import Defect, Page, Partition, RawPage
+from memxfer.spi.reading import Defect, Ignored, Page, Partition, RawPage
 from memxfer.spi.runtime import (
     ContextPackage,
     Hit,
@@ -130,6 +131,7 @@ __all__ = [
     "Finding",
     "Hit",
     "Identity",
+    "Ignored",
     "IngestState",
     "IngestStatus",
     "Joined",
@@ -146,6 +148,7 @@ __all__ = [
     "Paging",
     "Partition",
     "Prepared",
+    "PrivateCopy",
     "ProviderError",
     "ProviderNotInstalledError",
     "QuotaExceededError",

@@ -27,7 +27,7 @@ from memxfer.spi.guarding import bounded_count, guard_operations
 from memxfer.spi.learning import Finding, applied, withdrawn
 from memxfer.spi.limits import over_limit
 from memxfer.spi.protocols import SupportsPartitions
-from memxfer.spi.reading import Defect, Page, Partition, RawPage
+from memxfer.spi.reading import Defect, Ignored, Page, Partition, RawPage
 from memxfer.spi.scrubbing import Scrubber, secrets_of
 from memxfer.spi.settings import ConnectionConfig, RemoteConfig
 from memxfer.spi.writing import Document, Prepared, Refused, Skipped, WriteReceipt
@@ -287,7 +287,7 @@ class MemoryProvider(ABC, Generic[ConfigT]):
         for row in raw.rows:
             try:
                 record = self._decode(row, partition)
-                if record is None:
+                if record is None or isinstance(record, Ignored):
                     ignored += 1
                 else:
                     records.append(sanitise_record(record))
@@ -394,8 +394,11 @@ class MemoryProvider(ABC, Generic[ConfigT]):
         """Fetch one page of rows; see `read_page`."""
         raise UnsupportedOperationError(f"{self.name} cannot be read from", provider=self.name)
 
-    def _decode(self, row: Any, partition: Partition) -> MemoryRecord | None:
-        """Turn one row into a record, `None` if it is no memory. May raise `ValueError` and the like."""
+    def _decode(self, row: Any, partition: Partition) -> MemoryRecord | Ignored | None:
+        """Turn one row into a record, or say that it is no memory, best with the reason (`Ignored`).
+
+        May raise `ValueError` and the like.
+        """
         raise UnsupportedOperationError(f"{self.name} cannot be read from", provider=self.name)
 
     def _row_id(self, row: Any) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 from memxfer.errors import RecordError
 from memxfer.models import MemoryRecord
 
-__all__ = ["Defect", "Page", "Partition", "RawPage"]
+__all__ = ["Defect", "Ignored", "Page", "Partition", "RawPage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,19 @@ class Defect:
 
     id: str | None
     error: RecordError
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A row that is no memory, and is left out.
+
+    Attributes:
+        reason: Why, in a few lower-case words with underscores: `no_text`, `soft_deleted`, `marker`.
+        id: The row's id, where it could be told.
+    """
+
+    reason: str
+    id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import sqlite3
 import textwrap
 import traceback
 from collections.abc import Iterator
@@ -49,6 +50,18 @@ _SYSTEM_NEXT = {
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
 }
 
+# SQLite tells what failed and not in which file; whoever knows the file has raised an error with its name.
+_SQLITE = {
+    sqlite3.SQLITE_FULL: "the disk is full; free some space, then run the command again",
+    sqlite3.SQLITE_IOERR: "the disk cannot be read or written; check it, then run the command again",
+    sqlite3.SQLITE_READONLY: "it is read-only; make the file and its folder writable",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check that its folder exists and may be written to",
+    sqlite3.SQLITE_BUSY: "another program holds it; end that program, then run the command again",
+    sqlite3.SQLITE_LOCKED: "another program holds it; end that program, then run the command again",
+    sqlite3.SQLITE_CORRUPT: "it is damaged; put it back from a backup",
+    sqlite3.SQLITE_NOTADB: "it is not an SQLite file; put it back from a backup",
+}
+
 
 def code_of(error: BaseException) -> str:
     """Return the stable word for an error: see `CODES`."""
@@ -62,6 +75,9 @@ def code_of(error: BaseException) -> str:
 
 def system_text(error: BaseException) -> str | None:
     """Return what the operating system refused and where; `None` if it is another kind of error."""
+    if isinstance(error, sqlite3.Error):
+        found = _SQLITE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+        return f"an SQLite file cannot be used: {found}" if found else None
     if not isinstance(error, OSError) or error.errno is None:
         return None
     reason = os.strerror(error.errno)  # never `strerror`: a library may have put anything there

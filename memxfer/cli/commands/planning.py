@@ -22,7 +22,7 @@ from memxfer.cli.commands.arguments import (
     names_in,
 )
 from memxfer.cli.session import Session
-from memxfer.errors import DecisionRequiredError
+from memxfer.errors import ConfigError, DecisionRequiredError
 
 if TYPE_CHECKING:
     from memxfer.plan import JobPlan
@@ -66,6 +66,11 @@ def plan(
     from memxfer.report.saving import check_place, save_text
 
     if output is not None:
+        if output.suffix.lower() != ".json":
+            raise ConfigError(
+                f"{output}: a plan is a JSON file; name it {output.stem}.json. A report for people is "
+                "written by `memxfer diff -o FILE`"
+            )
         check_place(output)
     options = migration.Options(
         where=where,

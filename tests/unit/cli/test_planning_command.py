@@ -112,6 +112,15 @@ def test_a_plan_that_cannot_be_written_is_said_before_anything_is_read(cli, work
     assert "no folder" in answer.stderr
 
 
+@pytest.mark.parametrize("name", ["move.html", "move.pdf", "move"])
+def test_a_plan_is_not_written_under_the_ending_of_something_else(cli, working_folder, name):
+    answer = cli("plan", "old", "new", "-o", name)
+
+    assert answer.exit_code == 2
+    assert "name it move.json" in answer.stderr
+    assert not (working_folder / name).exists()
+
+
 @pytest.mark.usefixtures("at_a_terminal")
 def test_a_person_sees_the_plan_and_is_asked(cli):
     answer = cli("migrate", "old", "new", "--accept-loss", "versions", input="yes\n")

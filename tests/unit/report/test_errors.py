@@ -1,3 +1,6 @@
+import sqlite3
+from contextlib import closing
+
 import pytest
 
 from memxfer.errors import (
@@ -7,7 +10,7 @@ from memxfer.errors import (
     NotReadyError,
     RateLimitedError,
 )
-from memxfer.report.errors import error_lines, safe_traceback
+from memxfer.report.errors import code_of, error_lines, safe_traceback, system_text
 
 
 def test_a_backend_error_names_its_place_a_way_on_and_the_correlation_id():
@@ -66,3 +69,23 @@ def test_tracebacks_keep_foreign_words_out_and_our_own_in():
     assert "the memory's text" not in text
     assert text.index("builtins.ValueError") < text.index("ConfigError: our words")
     assert "test_errors.py" in text
+
+
+def sqlite_error(statement, *, prepare=lambda path: None, tmp_path=None):
+    path = tmp_path / "x.sqlite"
+    prepare(path)
+    with closing(sqlite3.connect(path)) as connection, pytest.raises(sqlite3.Error) as caught:
+        connection.execute(statement)
+    return caught.value
+
+
+def test_an_error_of_sqlite_is_the_disks_and_no_bug(tmp_path):
+    damaged = sqlite_error(
+        "SELECT * FROM a", prepare=lambda path: path.write_bytes(b"secret text" * 999), tmp_path=tmp_path
+    )
+    assert system_text(damaged) == (
+        "an SQLite file cannot be used: it is not an SQLite file; put it back from a backup"
+    )
+    assert code_of(damaged) == "system"
+    (tmp_path / "x.sqlite").unlink()
+    assert code_of(sqlite_error("SELECT secret FROM nowhere", tmp_path=tmp_path)) == "bug"

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
+from rich.text import Text
 
-__all__ = ["WIDTH", "data_console", "discard", "notes_console", "notes_width", "write_note"]
+from memxfer.report.text import wrapped
+
+__all__ = ["WIDTH", "Prose", "data_console", "discard", "notes_console", "notes_width", "write_note"]
 
 WIDTH = 100
 """Widest table, in columns; also what is assumed where there is no terminal."""
@@ -31,6 +35,22 @@ def _console(stream: TextIO) -> Console:
     if stream.isatty():
         return Console(file=stream, width=min(shutil.get_terminal_size().columns, WIDTH), **settings)
     return Console(file=stream, width=WIDTH, color_system=None, **settings)
+
+
+class Prose:
+    """A sentence that may hold a command or a path: broken between words on a terminal, and nowhere else.
+
+    To be printed with `crop=False`.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        """Give the lines, for rich."""
+        lines = wrapped(self._text, options.max_width) if console.is_terminal else [self._text]
+        for line in lines:
+            yield Text(line, no_wrap=True, overflow="ignore")
 
 
 def notes_width() -> int | None:

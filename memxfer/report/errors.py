@@ -6,7 +6,6 @@ import errno
 import os
 import re
 import sqlite3
-import textwrap
 import traceback
 from collections.abc import Iterator
 
@@ -19,7 +18,7 @@ from memxfer.errors import (
     ProviderError,
     RateLimitedError,
 )
-from memxfer.report.text import plain
+from memxfer.report.text import plain, wrapped
 
 __all__ = ["CODES", "code_of", "error_lines", "message_of", "remedies_of", "safe_traceback", "system_text"]
 
@@ -115,15 +114,8 @@ def error_lines(error: MemxferError, *, width: int | None = None) -> list[str]:
     first, *more = message_of(error).splitlines()
     lines = [f"error: {first}", *(f"  {line}" for line in more)]
     if width is not None:
-        lines = [part for line in lines for part in _wrapped(line, width)]
+        lines = [part for line in lines for part in wrapped(line, width)]
     return [*lines, *(f"  {line}" for line in _steps(error))]
-
-
-def _wrapped(line: str, width: int) -> list[str]:
-    indent = " " * (len(line) - len(line.lstrip()) + 2)
-    return textwrap.wrap(
-        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    ) or [line]
 
 
 def safe_traceback(error: BaseException) -> str:

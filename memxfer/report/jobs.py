@@ -9,6 +9,7 @@ from rich.text import Text
 
 from memxfer.gaps.report import GapLine, Verdict
 from memxfer.migration.results import Counts, Failure, JobResult, JobStatus, JobSummary
+from memxfer.report.console import Prose
 from memxfer.report.gaps import losses_view
 from memxfer.report.text import amount, duration, plain, plural, shorten
 
@@ -34,14 +35,14 @@ def result_view(result: JobResult) -> RenderableType:
     parts += _losses(result.losses)
     if result.residue:
         parts.append(
-            Text(
+            Prose(
                 f"  originals of {plural(result.residue, 'record')} are kept in {plain(result.residue_path)}"
             )
         )
     if result.message:
-        parts += [Text(), Text(plain(result.message))]
+        parts += [Text(), Prose(plain(result.message))]
     elif result.counts.failed or result.counts.rejected or result.counts.uncertain:
-        parts.append(Text(f"Which records and why: memxfer failures {plain(result.job)}"))
+        parts.append(Prose(f"Which records and why: `memxfer failures {plain(result.job)}`"))
     return Group(*parts)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 import unicodedata
 
 __all__ = ["amount", "duration", "plain", "plural", "shorten", "size"]
@@ -61,3 +63,13 @@ def size(number: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= _STEP
     return f"{value:,.1f} TB"
+
+
+def wrapped(line: str, width: int) -> list[str]:
+    """Break a line between words at `width` columns; a command in backticks stays whole, to be copied."""
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    whole = re.sub(r"`[^`]*`", lambda found: found[0].replace(" ", "\0"), line)
+    lines = textwrap.wrap(
+        whole, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return [part.replace("\0", " ") for part in lines] or [line]

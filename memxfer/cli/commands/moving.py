@@ -283,5 +283,5 @@ def show_result(session: Session, result: JobResult) -> int:
         from memxfer.report.console import data_console
         from memxfer.report.jobs import result_view
 
-        data_console().print(result_view(result))
+        data_console().print(result_view(result), crop=False)
     return exits.code_of_result(result)

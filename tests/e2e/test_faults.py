@@ -89,10 +89,18 @@ async def _move(stage, transport: str, **settings):
     )
 
 
+# What a target does with a second document matters only where the first may have arrived.
+CASES = [
+    (fault, policy)
+    for fault, rule in FAULTS.items()
+    for policy in ("update", "row_error")
+    if policy == "update" or rule["action"]["when"] == "after"
+]
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize("transport", ["sdk", "http"])
-@pytest.mark.parametrize("policy", ["update", "row_error"])
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(("fault", "policy"), CASES)
 async def test_a_fault_loses_nothing_and_stores_nothing_twice(stage, fill, fault, policy, transport) -> None:
     fill(stage.folder / "source", RECORDS)
     stage.server.admin.configure(duplicate_policy=policy)

@@ -154,8 +154,10 @@ class SwappableClient(MemoryClient):
 
     async def drained(self) -> None:
         """Wait until every provider that was left is closed."""
-        while self._closing:
-            await asyncio.gather(*self._closing, return_exceptions=True)
+        while closing := set(self._closing):
+            await asyncio.gather(*closing, return_exceptions=True)
+            # Each takes itself out too, but only once the loop turns; Python 3.13 does not let it turn here.
+            self._closing -= closing
 
     async def aclose(self) -> None:
         """Let calls and outbox come to their ends, then close everything. Idempotent."""

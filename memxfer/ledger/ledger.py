@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+import threading
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -14,6 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from memxfer.errors import LedgerError
 from memxfer.ids import FORM_BYTES, is_same_form
 from memxfer.ledger import states
 from memxfer.ledger.committer import Change, Committer, ResidueStore, connect
@@ -130,7 +132,7 @@ class Ledger:
         self._path = path
         with closing(connect(path)) as ledger:
             ledger.execute(OWNER)  # a ledger of an earlier version goes on with this table
-        self._reader = connect(path, read_only=True)
+        self._readers = _Readers(path)
         self._committer = Committer(path, window=window, residue=residue)
         self._next_seq = self._after_last("SELECT max(seq) FROM record")
         self._next_request = self._after_last("SELECT max(id) FROM request")
@@ -138,7 +140,7 @@ class Ledger:
 
     def close(self) -> None:
         """Make everything durable and close the file. Idempotent."""
-        self._reader.close()  # first: the connection that writes, if it is the last, leaves no WAL behind
+        self._readers.close()  # first: the connection that writes, if it is the last, leaves no WAL behind
         self._committer.close()
 
     def commit(self, change: Change) -> asyncio.Future[None]:
@@ -412,9 +414,40 @@ class Ledger:
 
     def _rows(self, statement: str, *values: object) -> Iterator[tuple[Any, ...]]:
         try:
-            yield from self._reader.execute(statement, values)
+            yield from self._readers.own().execute(statement, values)
         except sqlite3.Error as error:
             raise explained(self._path, error) from error
+
+
+class _Readers:
+    """A connection for each thread that reads.
+
+    One connection for all would mix them up: Python 3.12 and later may hand the same prepared statement,
+    with its values, to two threads that begin the same query at once.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+        self._opened: list[sqlite3.Connection] = []
+        self._is_closed = False
+        self.own()
+
+    def own(self) -> sqlite3.Connection:
+        """Return the connection of this thread."""
+        mine: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if mine is None:
+            if self._is_closed:
+                raise LedgerError(f"the ledger {self._path} is closed")
+            mine = self._local.connection = connect(self._path, read_only=True)
+            self._opened.append(mine)
+        return mine
+
+    def close(self) -> None:
+        """Close them all. Idempotent."""
+        self._is_closed = True
+        for connection in self._opened:
+            connection.close()
 
 
 def _done(row: PartitionRow) -> int:

@@ -374,7 +374,7 @@ async def test_a_file_that_is_no_ledger_is_a_ledger_error(path):
 async def test_a_ledger_that_breaks_while_open_is_a_ledger_error(path, fill, now):
     ledger = Ledger(path)
     await fill(ledger, 2, at=now)
-    ledger._reader.execute("PRAGMA query_only = 0")
+    ledger._readers.own().execute("PRAGMA query_only = 0")
     with closing(sqlite3.connect(path)) as file:
         file.execute("DROP TABLE count")
     with pytest.raises(LedgerError, match="cannot be read"):
@@ -516,3 +516,25 @@ async def test_a_copy_of_the_file_alone_can_be_read(path, fill, now, tmp_path):
     copy.parent.mkdir()
     shutil.copy(path, copy)
     assert inspect.counts(copy)[State.STORED] == 2
+
+
+async def test_threads_that_ask_at_once_each_get_their_own_answer(ledger, fill, now):
+    await fill(ledger, 400, at=now)
+
+    def asked(start):
+        wrong = []
+        for turn in range(40):
+            keys = [f"k{(start + turn * 7 + more) % 400}" for more in range(3)]
+            found = ledger.namesakes(keys)
+            wrong += [key for key in keys if [one.form[0] for one in found[key]] != [f"r{key[1:]}"]]
+        return wrong
+
+    answers = await asyncio.gather(*(asyncio.to_thread(asked, start) for start in range(0, 400, 50)))
+    assert not any(answers)
+
+
+async def test_a_ledger_that_is_closed_is_not_opened_again_by_another_thread(path):
+    ledger = Ledger(path)
+    ledger.close()
+    with pytest.raises(LedgerError, match="is closed"):
+        await asyncio.to_thread(ledger.counts)

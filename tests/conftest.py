@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import tempfile
 
 from hypothesis import HealthCheck, settings
@@ -12,6 +13,13 @@ from hypothesis import HealthCheck, settings
 # and locks a folder of its own in the home folder, which makes stores of other tests fail.
 os.environ["MEM0_TELEMETRY"] = "False"
 os.environ.setdefault("MEM0_DIR", tempfile.mkdtemp(prefix="memxfer-mem0-"))
+
+# qdrant-client asks SQLite how it was built, once per process, over a connection that it never closes (1.20);
+# Python 3.13 warns of that, at any time. This is the answer that it would get.
+if sys.version_info >= (3, 13):
+    from qdrant_client.local.persistence import CollectionPersistence
+
+    CollectionPersistence.CHECK_SAME_THREAD = False
 
 # A shell starts what runs in its background deaf to Ctrl-C, and processes hand that on to their children:
 # the tests that interrupt a command would wait for ever.

@@ -72,9 +72,13 @@ class KeyIndex:
         open_private(path, "r+b").close()
         self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._pending: dict[bytes, Spot] = {}
-        for setting in ("journal_mode = WAL", "synchronous = NORMAL", "cache_size = -16384"):
-            self._database.execute(f"PRAGMA {setting}")
-        self._database.executescript(_SCHEMA)
+        try:
+            for setting in ("journal_mode = WAL", "synchronous = NORMAL", "cache_size = -16384"):
+                self._database.execute(f"PRAGMA {setting}")
+            self._database.executescript(_SCHEMA)
+        except BaseException:
+            self._database.close()
+            raise
 
     def close(self) -> None:
         """Close the file; keys that were not flushed are found again from the parts."""

@@ -27,14 +27,21 @@ _BATCH_BYTES = 8 * 1024 * 1024
 def open_index(path: Path, *, archive_id: str) -> KeyIndex:
     """Open the index, or begin a new one when the file is damaged or belongs to another archive."""
     try:
-        index = KeyIndex(path)
-        if index.fact(_OWNER) != archive_id:
-            _restart(index, archive_id)
+        return _opened(path, archive_id)
     except sqlite3.DatabaseError:
         for suffix in ("", "-wal", "-shm"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
-        index = KeyIndex(path)
-        _restart(index, archive_id)
+        return _opened(path, archive_id)
+
+
+def _opened(path: Path, archive_id: str) -> KeyIndex:
+    index = KeyIndex(path)
+    try:
+        if index.fact(_OWNER) != archive_id:
+            _restart(index, archive_id)
+    except BaseException:
+        index.close()
+        raise
     return index
 
 

@@ -6,7 +6,7 @@ import functools
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -141,9 +141,12 @@ class ArchiveWriter:
         self._declared = False
         self._is_closed = False
         try:
-            with disk_trouble(root):
+            with disk_trouble(root), ExitStack() as undo:
                 self._index, self._part = self._recover()
+                undo.callback(self._index.close)
+                undo.callback(self._part.close)
                 self._records = self._count()
+                undo.pop_all()
         except BaseException:
             self._file_lock.release()
             raise

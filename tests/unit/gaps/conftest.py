@@ -130,7 +130,9 @@ def skipped(reason="unscoped"):
 
 @pytest.fixture
 def census():
-    return Census(able(), now=NOW)
+    made = Census(able(), now=NOW)
+    yield made
+    made.crossings.close()
 
 
 @pytest.fixture

@@ -29,7 +29,10 @@ def scan(*records, source=None, target=None, documents=None, **options):
         "source": End("old", source),
         "target": End("new", target, allows_widening=options.pop("widen", False)),
     }
-    return build_report(census, **ends, total=options.pop("total", None), **options)
+    try:
+        return build_report(census, **ends, total=options.pop("total", None), **options)
+    finally:
+        census.crossings.close()
 
 
 def lines(report, dimension, *, verdict=None):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -95,7 +95,8 @@ async def open_sdk_client(
         # it starts there besides ends with that loop.
         # Its own `whoami` there is not sent through our client, so the whole has a bound in time.
         seconds = _START_SECONDS + limits.connect + limits.read + limits.write
-        await asyncio.to_thread(lambda: asyncio.run(_initialized(sdk, seconds=seconds)))
+        with _given_up_on_failure(sdk):
+            await asyncio.to_thread(lambda: asyncio.run(_initialized(sdk, seconds=seconds)))
     except vendor.SynapError as error:
         raise from_sdk(error, operation="connect", is_write=False, now=now()) from error
     except TimeoutError as error:
@@ -122,6 +123,17 @@ async def open_sdk_client(
         await SdkSynapClient(sdk, sees_wire=sees_wire, now=now).aclose()
         raise
     return SdkSynapClient(sdk, sees_wire=sees_wire, now=now, cache=cache)
+
+
+@contextlib.contextmanager
+def _given_up_on_failure(sdk: Any) -> Iterator[None]:
+    """Close what an SDK opens when it is built, and closes (0.6.9) only once it has started."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(Exception):
+            sdk._turn_store.close()  # noqa: SLF001 - it has no public way before it has started
+        raise
 
 
 async def _initialized(sdk: Any, *, seconds: float) -> None:

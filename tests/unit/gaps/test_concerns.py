@@ -7,6 +7,7 @@ import pytest
 
 from memxfer.capabilities import Capabilities, Channel, ClientKey, CustomExtension, Dimension, Level, Limits
 from memxfer.gaps import Census, Concern, End, EnvelopeBuilder, Fidelity, Verdict, build_report
+from memxfer.gaps.crossings import KnownCrossings
 from memxfer.gaps.traits import rules_in, traits_of
 from memxfer.models import MemoryRecord, RecordState, Scope, Validity
 from memxfer.spi import Paging, ReadTime, StoreIdentity, Writing
@@ -302,7 +303,9 @@ def test_what_only_the_source_can_do_is_named():
 def test_what_a_document_does_that_comes_twice_is_told(key, can_look_up, verdict):
     target = End("new", Capabilities(writing=Writing(client_key=key)), can_look_up=can_look_up)
 
-    report = build_report(Census(), source=End("old", able()), target=target, total=0)
+    report = build_report(
+        Census(crossings=KnownCrossings()), source=End("old", able()), target=target, total=0
+    )
 
     (found,) = lines(report, Concern.REPEATS)
     assert found.verdict is verdict

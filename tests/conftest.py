@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -12,7 +14,9 @@ from hypothesis import HealthCheck, settings
 # mem0 reads both when it is first imported, whichever test comes first: without them it phones home
 # and locks a folder of its own in the home folder, which makes stores of other tests fail.
 os.environ["MEM0_TELEMETRY"] = "False"
-os.environ.setdefault("MEM0_DIR", tempfile.mkdtemp(prefix="memxfer-mem0-"))
+if "MEM0_DIR" not in os.environ:
+    os.environ["MEM0_DIR"] = tempfile.mkdtemp(prefix="memxfer-mem0-")
+    atexit.register(shutil.rmtree, os.environ["MEM0_DIR"], ignore_errors=True)
 
 # qdrant-client asks SQLite how it was built, once per process, over a connection that it never closes (1.20);
 # Python 3.13 warns of that, at any time. This is the answer that it would get.

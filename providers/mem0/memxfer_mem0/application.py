@@ -1,14 +1,17 @@
 """The dict that an app gives to `Memory.from_config`: read, checked, and its paths found.
 
 The fields are those of `mem0.configs` in mem0ai 2.2.1, and the top-level ones of 0.1 and 1.x. Mem0
-ignores unknown top-level fields; here they are errors, because a misspelt `vector_store` would open
-the default store in the temporary folder instead of the app's.
+ignores unknown top-level fields. Here they are ignored with a warning, unless one looks like a known field
+misspelt: a misspelt `vector_store` would open the default store in the temporary folder instead of the
+app's.
 """
 
 from __future__ import annotations
 
+import difflib
 import json
 import tempfile
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
@@ -28,10 +31,51 @@ __all__ = [
     "PgvectorSettings",
     "QdrantSettings",
     "StoreSettings",
+    "install_line",
     "load_application",
 ]
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+
+_VENDORS_OWN = frozenset({"rerank", "enable_graph", "custom_categories"})
+"""Top-level fields that Mem0's own pages show and Mem0 ignores, however much they look like others."""
+_NEAR = 0.75
+"""How alike two names have to be for one to be the other misspelt; from 0 to 1, as `difflib` has it."""
+_NOT_READ = {
+    "graph_store": "the graph beside the memories, with its relations; they are in the graph database alone",
+    "reranker": "settings for search, no memories",
+    "rerank": "settings for search, no memories",
+}
+"""What a config may name beside the memories, and what is in it."""
+
+# Names in `mem0.vector_stores.configs` (2.2.1), and what has to be installed for each.
+_PACKAGES: Mapping[str, str] = {
+    "azure_ai_search": "azure-search-documents azure-identity",
+    "azure_mysql": "pymysql dbutils azure-identity",
+    "baidu": "pymochow",
+    "cassandra": "cassandra-driver",
+    "chroma": "chromadb",
+    "databricks": "databricks-sdk",
+    "elasticsearch": "elasticsearch",
+    "faiss": "faiss-cpu",
+    "langchain": "langchain-community",
+    "milvus": "pymilvus",
+    "mongodb": "pymongo",
+    "neptune": "langchain-aws",
+    "opensearch": "opensearch-py",
+    "oracledb": "oracledb",
+    "pgvector": "psycopg[binary,pool]",
+    "pinecone": "pinecone pinecone-text",
+    "qdrant": "qdrant-client",
+    "redis": "redis redisvl",
+    "s3_vectors": "boto3",
+    "supabase": "vecs",
+    "turbopuffer": "turbopuffer",
+    "upstash_vector": "upstash-vector",
+    "valkey": "valkey",
+    "vertex_ai_vector_search": "google-cloud-aiplatform",
+    "weaviate": "weaviate-client",
+}
 
 _DERIVED = ("mem0migrations",)
 _ENTITIES = ("_entities", "-entities")
@@ -223,6 +267,7 @@ def load_application(config: Mem0OssConfig) -> Application:
             message names the file and the field, and never a value.
     """
     label, folder, raw = _read(config)
+    raw, unknown = _known_fields(raw, label)
     memory = _parse(_Memory, raw, label=label, at="")
     settings = _store_settings(memory.vector_store, label)
     _refuse_derived(settings.collection_name, label)
@@ -234,8 +279,46 @@ def load_application(config: Mem0OssConfig) -> Application:
         store=settings,
         history=_history_path(memory.history_db_path, folder),
         embedder=memory.embedder,
-        warnings=_warnings(settings),
+        warnings=(*_not_read(memory, unknown), *_warnings(settings)),
     )
+
+
+def install_line(store: str) -> str:
+    """Return the command that installs what Mem0 needs for a vector store."""
+    return f"pip install {_PACKAGES.get(store, store)}"
+
+
+def _known_fields(raw: Any, label: str) -> tuple[Any, list[str]]:
+    """Return the app's dict without the top-level fields that Mem0 ignores, and the names of those.
+
+    Raises:
+        ConfigError: One of them looks like a field that Mem0 knows.
+    """
+    if not isinstance(raw, dict):
+        return raw, []
+    known = _Memory.model_fields
+    unknown = [str(name) for name in raw if name not in known]
+    for name in unknown:
+        if name not in _VENDORS_OWN and (meant := _alike(name, known)):
+            raise ConfigError(f"{label}: {name}: no field of that name; did you mean {meant}?")
+    return {name: value for name, value in raw.items() if name in known}, unknown
+
+
+def _alike(name: str, known: Collection[str]) -> str | None:
+    found = difflib.get_close_matches(name.lower(), known, n=1, cutoff=_NEAR)
+    return found[0] if found else None
+
+
+def _not_read(memory: _Memory, unknown: Collection[str]) -> list[str]:
+    """Say what the app's dict names that holds no memories, or holds some that stay behind."""
+    named = {name for name in ("graph_store", "reranker") if getattr(memory, name) is not None}
+    told = [
+        f"not read: {name} ({_NOT_READ[name]})" for name in sorted(named | (_NOT_READ.keys() & set(unknown)))
+    ]
+    rest = sorted(set(unknown) - _NOT_READ.keys())
+    if rest:
+        told.append(f"not read: {', '.join(rest)} (fields of the app's config that Mem0 ignores)")
+    return told
 
 
 def _read(config: Mem0OssConfig) -> tuple[str, Path, Any]:
@@ -288,6 +371,13 @@ def _parse(model: type[ModelT], raw: Any, *, label: str, at: str) -> ModelT:
 def _store_settings(store: _VectorStore, label: str) -> StoreSettings | OtherSettings:
     fields = dict(store.config or {})
     model = _STORES.get(store.provider)
+    if store.provider not in _PACKAGES:
+        meant = _alike(store.provider, _PACKAGES)
+        raise ConfigError(
+            f"{label}: vector_store.provider: Mem0 has no vector store {store.provider!r}"
+            + (f"; did you mean {meant}?" if meant else ";")
+            + f" known: {', '.join(_PACKAGES)}"
+        )
     if model is None:
         return OtherSettings.model_validate({**fields, "provider": store.provider})
     settings = _parse(model, fields, label=label, at="vector_store.config")

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from memxfer.spi import Embedding, MemoryRecord, Message, RecordState, Scope, Version, format_time
+from memxfer.spi import Embedding, Ignored, MemoryRecord, Message, RecordState, Scope, Version, format_time
 from memxfer_mem0.history import Event, row_prefix
 from memxfer_mem0.payload import (
     ENVELOPE,
@@ -28,9 +28,11 @@ from memxfer_mem0.payload import (
     SPEAKER,
     expiry_of,
     identifier_of,
+    in_one_dialect,
     is_zoneless,
     kind_of,
     native_fields,
+    reason_for_no_memory,
     text_digest,
     time_of,
     turns_of,
@@ -65,7 +67,7 @@ class Body:
 
 def decode(
     row: Row, events: Sequence[Event] | None, *, now: datetime, model: str | None = None
-) -> MemoryRecord | None:
+) -> MemoryRecord | Ignored:
     """Turn a row into a record.
 
     Args:
@@ -75,15 +77,15 @@ def decode(
         model: Name of the embedder, for the record's embedding.
 
     Returns:
-        The record, or `None` for a row without `data`: no memory (old versions file an identity marker).
+        The record; or, for a row without `data`, why it is no memory of Mem0's.
 
     Raises:
         TypeError: `data` is not text.
         msgspec.ValidationError: Turns that memxfer wrote are none any more.
     """
-    payload = row.payload
-    if not isinstance(payload, dict) or payload.get("data") is None:
-        return None
+    if not isinstance(row.payload, dict) or row.payload.get("data") is None:
+        return Ignored(reason_for_no_memory(row.payload), row.id)
+    payload = in_one_dialect(row.payload)
     text = payload["data"]
     if not isinstance(text, str):
         raise TypeError("data is not text")

@@ -2,11 +2,14 @@
 
 A payload is flat: Mem0's own fields and the app's metadata side by side (mem0ai 2.2.1). A row that
 memxfer wrote also has fields that begin with `memxfer`, beside `memxfer_key`.
+
+Mem0's TypeScript SDK (`mem0ai/oss`) names the same fields in camel case. A collection may hold rows of both.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -21,11 +24,15 @@ __all__ = [
     "PROVENANCE",
     "RESERVED",
     "SPEAKER",
+    "TYPESCRIPT",
     "expiry_of",
     "identifier_of",
+    "in_one_dialect",
+    "is_typescript",
     "is_zoneless",
     "kind_of",
     "native_fields",
+    "reason_for_no_memory",
     "text_digest",
     "time_of",
     "turns_of",
@@ -57,7 +64,26 @@ RESERVED = (KEY, ENVELOPE, METADATA, PROVENANCE, MESSAGES)
 """What memxfer adds to the rows it writes: the document key, the envelope, metadata whose names are
 taken, provenance that Mem0 has no field for, and turns that are more than a row and its speaker."""
 
+TYPESCRIPT = {
+    "userId": "user_id",
+    "agentId": "agent_id",
+    "runId": "run_id",
+    "actorId": "actor_id",
+    "createdAt": "created_at",
+    "updatedAt": "updated_at",
+    "textLemmatized": "text_lemmatized",
+    "attributedTo": "attributed_to",
+    "expirationDate": "expiration_date",
+    "memoryType": "memory_type",
+}
+"""Names that the TypeScript SDK files Mem0's own fields under, and Mem0's own."""
+
 SPEAKER = ("actor_id", "role", "attributed_to")
+
+_ELSEWHERE = ("memory", "text", "page_content", "content", "document")
+"""Where other tools, and Mem0's API, put the text of a row."""
+_MARKER = frozenset({"user_id", "userId", "type"})
+"""Fields of the rows that Mem0 files to know an installation again."""
 
 _KINDS = frozenset(
     [
@@ -78,6 +104,35 @@ _KINDS = frozenset(
 _OTHER = "memxfer:"
 """Marks a kind in `memory_type` that is in no list, so that an app's own types are not taken for kinds."""
 _MEM0_KINDS = {"semantic_memory": "fact", "episodic_memory": "episode", "procedural_memory": "procedure"}
+
+
+def is_typescript(payload: Mapping[str, Any]) -> bool:
+    """Tell whether Mem0's TypeScript SDK wrote a row: each SDK dates its rows, by its own name for that."""
+    return "createdAt" in payload and "created_at" not in payload
+
+
+def in_one_dialect(payload: dict[str, Any]) -> dict[str, Any]:
+    """Return a payload with Mem0's own fields under the names of its Python SDK.
+
+    A name that is taken already stays as it is, and is the app's metadata.
+    """
+    if not is_typescript(payload):
+        return payload
+    given = payload.keys()
+    return {
+        TYPESCRIPT[name] if name in TYPESCRIPT and TYPESCRIPT[name] not in given else name: value
+        for name, value in payload.items()
+    }
+
+
+def reason_for_no_memory(payload: Any) -> str:
+    """Return why a row without `data` is no memory: `text_under_text`, `marker`, `no_text`, `no_payload`."""
+    if not isinstance(payload, dict):
+        return "no_payload"
+    for name in _ELSEWHERE:
+        if isinstance(payload.get(name), str) and payload[name]:
+            return f"text_under_{name}"
+    return "marker" if payload and payload.keys() <= _MARKER else "no_text"
 
 
 def time_of(value: Any) -> datetime | None:
@@ -121,7 +176,12 @@ def _expiration_date(expires_at: datetime) -> str:
 
 
 def identifier_of(value: Any) -> str | None:
-    """Return a user, agent or run id as text: old apps stored numbers. What is neither names nobody."""
+    """Return a user, agent or run id as text: old apps stored numbers. What is neither names nobody.
+
+    42, 42.0 and "42" are one owner: JSON and some stores make one of the other.
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return str(value) if isinstance(value, str | int) else None
 
 

@@ -12,6 +12,7 @@ from memxfer.spi import (
     BackendInfo,
     Capabilities,
     Document,
+    Ignored,
     LookupVisibility,
     MemoryProvider,
     MemoryRecord,
@@ -172,11 +173,11 @@ class Mem0OssProvider(MemoryProvider[Mem0OssConfig]):
     def _page(self, client: Mem0Client, cursor: str | None, limit: int) -> Any:
         return client.page(cursor, limit, with_vectors=self.config.with_vectors)
 
-    def _decode(self, row: Any, partition: Partition) -> MemoryRecord | None:
+    def _decode(self, row: Any, partition: Partition) -> MemoryRecord | Ignored:
         point, events = row
         return self._record(point, events)
 
-    def _record(self, point: Row, events: list[Event] | None) -> MemoryRecord | None:
+    def _record(self, point: Row, events: list[Event] | None) -> MemoryRecord | Ignored:
         model = self._application.embedder.model if self._application else None
         return decode(point, events, now=self.clock.now(), model=model)
 
@@ -193,7 +194,7 @@ class Mem0OssProvider(MemoryProvider[Mem0OssConfig]):
         client, worker = self._ready()
         found = await worker.run(client.get, record_id)
         record = self._record(*found) if found else None
-        return sanitise_record(record) if record else None
+        return sanitise_record(record) if isinstance(record, MemoryRecord) else None
 
     async def history(self, record_id: str) -> tuple[Version, ...]:
         """Return the earlier states of a memory, oldest first; of a deleted one, all of them."""

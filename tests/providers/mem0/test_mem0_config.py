@@ -78,7 +78,12 @@ def test_exactly_one_description_is_wanted():
 @pytest.mark.parametrize(
     ("memory", "named"),
     [
-        ({"vector_stores": {}}, "vector_stores: no field of that name"),
+        ({"vector_stores": {}}, "vector_stores: no field of that name; did you mean vector_store"),
+        ({"histroy_db_path": "h"}, "histroy_db_path: no field of that name; did you mean history_db_path"),
+        ({"Vector_Store": {}}, "Vector_Store: no field of that name; did you mean vector_store"),
+        ({"vector_store": {"provider": "qdrnt"}}, "'qdrnt'; did you mean qdrant.*known: azure_ai_search"),
+        ({"vector_store": {"provider": "Qdrant"}}, "'Qdrant'; did you mean qdrant"),
+        ({"vector_store": {"provider": "papyrus"}}, r"'papyrus'; known: .*weaviate"),
         ({"vector_store": []}, "vector_store"),
         ({"vector_store": {"provider": 3}}, "vector_store.provider"),
         (
@@ -104,6 +109,27 @@ def test_a_wrong_field_is_named_with_its_file_and_without_its_value(tmp_path, me
 
     assert "hunter2" not in str(caught.value)
     assert caught.value.__suppress_context__ or caught.value.__cause__ is None
+
+
+def test_fields_that_mem0_ignores_and_what_stays_behind_are_said():
+    """`rerank` and `enable_graph` stand on Mem0's own pages."""
+    app = load_application(
+        settings(
+            memory={
+                "vector_store": {"provider": "chroma", "config": {"path": "/data/chroma"}},
+                "rerank": {"provider": "cohere"},
+                "enable_graph": False,
+                "graph_store": {"provider": "neo4j", "config": {"password": "hunter2"}},
+                "team": "memory",
+            }
+        )
+    )
+    assert [warning.partition(" (")[0] for warning in app.warnings] == [
+        "not read: graph_store",
+        "not read: rerank",
+        "not read: enable_graph, team",
+    ]
+    assert "hunter2" not in str(app.warnings)
 
 
 @pytest.mark.parametrize(

@@ -154,9 +154,66 @@ def test_a_memory_expires_with_the_end_of_its_day():
     assert read(payload, now=datetime(2025, 12, 31, 23, 59, tzinfo=UTC)).state is RecordState.ACTIVE
 
 
-@pytest.mark.parametrize("payload", [None, [], {}, {"data": None}, {"user_id": "u", "type": "user_identity"}])
-def test_rows_without_a_text_are_no_memories(payload):
-    assert read(payload) is None
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (None, "no_payload"),
+        ([], "no_payload"),
+        ({}, "no_text"),
+        ({"data": None, "topic": "tea"}, "no_text"),
+        ({"user_id": "u", "type": "user_identity"}, "marker"),
+        ({"memory": "likes tea", "user_id": "u"}, "text_under_memory"),
+        ({"text": "likes tea"}, "text_under_text"),
+        ({"page_content": "likes tea", "metadata": {}}, "text_under_page_content"),
+        ({"text": "", "content": "likes tea"}, "text_under_content"),
+    ],
+)
+def test_rows_without_data_are_no_memories_and_why(payload, reason):
+    ignored = read(payload)
+    assert (ignored.reason, ignored.id) == (reason, ROW_ID)
+
+
+TYPESCRIPT_ROW = {
+    "data": "Works remotely",
+    "hash": "h2",
+    "userId": "bob",
+    "agentId": "planner",
+    "runId": "s-9",
+    "createdAt": "2025-04-01T00:00:00.000Z",
+    "updatedAt": "2025-05-02T10:00:00.000Z",
+    "attributedTo": "user",
+    "topic": "work",
+}
+
+
+def test_a_row_of_the_typescript_sdk_is_read_as_one_of_the_python_sdk():
+    record = read(TYPESCRIPT_ROW)
+
+    assert (record.scope.user, record.scope.agent, record.scope.session) == ("bob", "planner", "s-9")
+    assert record.created_at == datetime(2025, 4, 1, tzinfo=UTC)
+    assert record.updated_at == datetime(2025, 5, 2, 10, tzinfo=UTC)
+    assert record.metadata == {"topic": "work"}
+    assert record.provenance == {"attributed_to": "user"}
+    assert written(record)["user_id"] == "bob"
+
+
+def test_names_of_the_typescript_sdk_are_metadata_in_a_row_of_the_python_sdk():
+    """An app may well call a field of its own `userId`."""
+    row = {"data": "x", "user_id": "ann", "created_at": "2025-01-01T00:00:00Z", "userId": "crm-7"}
+    record = read({**row, "createdAt": "noon"})
+    assert (record.scope.user, record.metadata) == ("ann", {"userId": "crm-7", "createdAt": "noon"})
+
+
+def test_a_row_with_both_names_of_a_field_keeps_the_other_as_metadata():
+    """Later versions of the TypeScript SDK name owners as the Python SDK does."""
+    record = read({"data": "x", "user_id": "ann", "userId": "crm-7", "createdAt": "2026-04-20T00:00:00Z"})
+    assert (record.scope.user, record.metadata) == ("ann", {"userId": "crm-7"})
+    assert record.created_at == datetime(2026, 4, 20, tzinfo=UTC)
+
+
+def test_an_owner_that_is_a_number_is_one_owner_however_it_was_stored():
+    assert {read({"data": "x", "user_id": value}).scope.user for value in (42, "42", 42.0)} == {"42"}
+    assert read({"data": "x", "user_id": 42.5}).scope.user is None
 
 
 def test_an_ordinary_row_leaves_nothing_in_the_extensions():

@@ -229,6 +229,17 @@ async def test_an_unknown_store_is_named():
     assert "hunter2" not in str(caught.value)
 
 
+async def test_a_store_whose_package_is_missing_is_told_with_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "redis", None)
+    monkeypatch.delitem(sys.modules, "mem0.vector_stores.redis", raising=False)
+    config = {"vector_store": {"provider": "redis", "config": {"redis_url": "redis://x:hunter2@127.0.0.1:9"}}}
+
+    with pytest.raises(ConfigError, match="pip install redis redisvl") as caught:
+        await Mem0OssProvider(settings(memory=config)).connect(Role.SOURCE)
+
+    assert "hunter2" not in str(caught.value)
+
+
 async def test_nothing_works_before_connecting(qdrant_app):
     provider = qdrant_app.provider()
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from memxfer.spi import ConfigError, ProviderError, UnavailableError
-from memxfer_mem0.application import OtherSettings
+from memxfer_mem0.application import OtherSettings, install_line
 from memxfer_mem0.sdk import import_mem0
 from memxfer_mem0.stores.base import PROVIDER, Place, Row, VectorStore, slice_ids
 
@@ -119,7 +119,12 @@ def _open(settings: OtherSettings) -> Any:
     try:
         parsed = configs.VectorStoreConfig(provider=settings.provider, config=fields)
         return factory.create(settings.provider, parsed.config)
-    except (ValidationError, ValueError, TypeError, ImportError) as error:
+    except ImportError:
+        raise ConfigError(
+            f"vector_store: Mem0 needs a package for {settings.provider} that is not installed; "
+            f"{install_line(settings.provider)}"
+        ) from None
+    except (ValidationError, ValueError, TypeError) as error:
         # Neither the text nor the cause: both may quote the app's keys.
         kind = type(error).__name__
         raise ConfigError(

@@ -78,6 +78,10 @@ class Graph:
         ):
             return [list(row) for row in it.execute(cypher, params)]
 
+    def alter(self, *statements):
+        """Change the file, in one opening of it."""
+        self.ask(";\n".join(statements))
+
 
 @pytest.fixture
 def graph(make_graph, tmp_path):

@@ -115,6 +115,23 @@ async def test_what_is_in_an_app_s_log_only_is_seen_and_the_log_stays(folder, ro
     assert files_in(folder) == before
 
 
+async def test_a_link_is_opened_as_the_app_opens_it_so_that_its_log_is_seen(folder, make_record):
+    link = folder.parent / "app" / "link.kuzu"
+    link.parent.mkdir()
+    link.symlink_to(folder / "target.kuzu")
+    with pytest.raises(ConfigError, match=r"a link to .* \(target\.kuzu\.wal\): name that file"):
+        await look(link, Role.SOURCE)
+    (folder / "target.kuzu.wal").rename(link.with_name("link.kuzu.wal"))
+    assert await look(link, Role.SOURCE) == ["late"]
+    async with opened(lambda: provider(link), Role.TARGET) as target:
+        assert (target.store().namespace, target.store().place) == (
+            "target.kuzu",
+            str(folder / "target.kuzu"),
+        )
+        await target.write(prepare_all(target, [make_record(1, kind="message")]))
+    assert len(await look(folder / "target.kuzu", Role.SOURCE)) == 2
+
+
 # -- an app that was killed while it wrote its log into the file ------------------------------
 
 
@@ -144,14 +161,15 @@ def test_kuzu_itself_cannot_read_it(half_written):
 @pytest.mark.parametrize("role", [Role.SOURCE, Role.TARGET])
 async def test_a_half_written_graph_is_read_from_a_copy_that_goes_again(half_written, temporary, role):
     before = files_in(half_written.parent)
-    async with opened(lambda: provider(half_written), role) as graph:
-        assert await graph.count() == 1
-        assert (await graph.get("e1")).content == "Ann likes tea"
-        assert len(list(temporary.iterdir())) == 1
+    graph = provider(half_written)
+    told = await graph.connect(role)
+    assert any("private copy" in warning for warning in told.warnings)
+    assert await graph.count() == 1
+    assert (await graph.get("e1")).content == "Ann likes tea"
+    assert len(list(temporary.iterdir())) == 1
+    await graph.aclose()
     assert list(temporary.iterdir()) == []
     assert files_in(half_written.parent) == before
-    told = await provider(half_written).connect(role)
-    assert any("private copy" in warning for warning in told.warnings)
 
 
 async def test_a_half_written_target_is_finished_by_the_first_write(half_written, temporary, make_record):

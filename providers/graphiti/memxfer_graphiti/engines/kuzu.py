@@ -96,9 +96,8 @@ class KuzuEngine(Engine):
         self._config = config
         self._tables: Tables | None = None
         self._is_writable = False
-        self.place = Place(
-            file.path.name, f"Kuzu {file.path}", path_place(file.path), str(file.path.resolve())
-        )
+        place = file.place
+        self.place = Place(place.name, f"Kuzu {place}", path_place(place), str(place))
 
     @classmethod
     async def open(cls, config: GraphitiConfig, role: Role) -> KuzuEngine:

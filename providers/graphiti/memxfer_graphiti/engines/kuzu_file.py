@@ -65,13 +65,18 @@ class KuzuFile:
     """One open file; get one with `acquire`, and give it back with `release`.
 
     Every call blocks in C++, so it runs on the file's own thread and the event loop goes on.
+
+    Attributes:
+        path: Its name, as the first user gave it.
+        place: Where it is, without links.
     """
 
     _shared: ClassVar[dict[Path, tuple[KuzuFile, int]]] = {}
     _lock: ClassVar[threading.Lock] = threading.Lock()
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, place: Path) -> None:
         self.path = path
+        self.place = place
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="memxfer-kuzu")
         self._database: Any = None
         self._connection: Any = None
@@ -80,18 +85,21 @@ class KuzuFile:
 
     @classmethod
     def acquire(cls, path: Path) -> KuzuFile:
-        """Return the file, not opened yet by the first who asks."""
+        """Return the file, not opened yet by the first who asks.
+
+        It is opened by the name it was given: beside that name is its log, also where it is a link.
+        """
         place = path.expanduser().resolve()
         with cls._lock:
-            file, users = cls._shared.get(place) or (cls(place), 0)
+            file, users = cls._shared.get(place) or (cls(path.expanduser().absolute(), place), 0)
             cls._shared[place] = (file, users + 1)
             return file
 
     async def release(self) -> None:
         """Give the file back; it is closed with its last user."""
         with self._lock:
-            _, users = self._shared[self.path]
-            self._shared[self.path] = (self, users - 1)
+            _, users = self._shared[self.place]
+            self._shared[self.place] = (self, users - 1)
         await asyncio.shield(self.run(self._close_if_unused))
 
     async def run(self, call: Callable[..., T], *args: Any) -> T:
@@ -130,6 +138,17 @@ class KuzuFile:
             self._open_as_it_is(pool_mb)
         return True
 
+    def _check_log(self) -> None:
+        """Refuse a link whose file was written to by its own name: Kuzu would not see that log."""
+        if self.path.parent.resolve() / self.path.name == self.place:
+            return
+        left = [end for end in _BESIDE if self.place.with_name(f"{self.place.name}{end}").exists()]
+        if left:
+            raise ConfigError(
+                f"{self.path}: is a link to {self.place}, and what an app wrote last is beside that file "
+                f"({self.place.name}{left[0]}): name that file"
+            )
+
     def _check_nothing_left(self) -> None:
         """Refuse to make a database beside another one's log: Kuzu would take the log for its own."""
         left = [name for name in self._names()[1:] if (self.path.parent / name).exists()]
@@ -160,6 +179,7 @@ class KuzuFile:
         if self._is_read_only:
             self._close()
         if self._database is None:
+            self._check_log()
             self._open(self.path, pool_mb, read_only=False)
 
     @property
@@ -202,6 +222,7 @@ class KuzuFile:
 
     def _open_as_it_is(self, pool_mb: int) -> None:
         self._check_kind()
+        self._check_log()
         try:
             self._open(self.path, pool_mb, read_only=True)
         except _HalfCheckpointError:
@@ -241,11 +262,11 @@ class KuzuFile:
     def _close_if_unused(self) -> None:
         # Under the lock: whoever opens it next must not do so while it is being closed.
         with self._lock:
-            found, users = self._shared.get(self.path, (None, 0))
+            found, users = self._shared.get(self.place, (None, 0))
             if found is not self or users > 0:
                 return
             self._close()
-            del self._shared[self.path]
+            del self._shared[self.place]
         self._executor.shutdown(wait=False)
 
     def _close(self) -> None:

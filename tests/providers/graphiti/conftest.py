@@ -37,7 +37,7 @@ def make_graph(tmp_path, empty_graph):
         path = tmp_path / name
         if not path.exists():
             path.write_bytes(empty_graph)
-        config = GraphitiConfig(provider="graphiti", path=path, buffer_pool_mb=64, **settings)
+        config = GraphitiConfig(**{"provider": "graphiti", "path": path, "buffer_pool_mb": 64, **settings})
         return GraphitiProvider(config, clock=clock)
 
     return make

@@ -25,7 +25,7 @@ from memxfer.spi import (
 from memxfer.spi.places import path_place
 from memxfer_graphiti.config import NAME, GraphitiConfig
 from memxfer_graphiti.engines.base import MADE, Changes, Engine, Listing, Place, nodes_of
-from memxfer_graphiti.engines.kuzu_file import KuzuFile
+from memxfer_graphiti.engines.kuzu_file import COMMIT, OUT_OF_MEMORY, KuzuFile
 from memxfer_graphiti.engines.kuzu_tables import LABELS, PATTERN, Tables
 from memxfer_graphiti.rows import Episode, Fact, Node
 from memxfer_graphiti.sdk import import_sdk
@@ -228,10 +228,11 @@ def _in_transaction(file: KuzuFile, changes: Changes, tables: Tables) -> frozens
     file.query("BEGIN TRANSACTION")
     try:
         stored = _store(file, changes, tables)
-    except UnavailableError as error:
+    except (UnavailableError, FatalError) as error:
         _roll_back(file)
-        if error.code == "refused":
-            raise BatchRefusedError(str(error), provider=NAME, operation="write", code="refused") from None
+        is_many = len(changes.facts) + len(changes.episodes) > 1
+        if error.code == "refused" or (error.code == OUT_OF_MEMORY and is_many):
+            raise BatchRefusedError(str(error), provider=NAME, operation="write", code=error.code) from None
         raise
     except BaseException:
         _roll_back(file)
@@ -249,13 +250,11 @@ def _roll_back(file: KuzuFile) -> None:
 
 def _commit(file: KuzuFile) -> None:
     try:
-        file.query("COMMIT")
-    except FatalError:  # the log does not hold the end of the batch: it is not stored
-        raise
+        file.query(COMMIT)
     except ProviderError as error:
         _roll_back(file)
         raise AmbiguousError(
-            "Kuzu did not say that a batch was stored", provider=NAME, operation="write"
+            f"{error}; whether a batch was stored is not known", provider=NAME, operation="write"
         ) from error
 
 

@@ -25,15 +25,18 @@ from memxfer.spi import ConfigError, FatalError, PrivateCopy, ProviderError, Una
 from memxfer_graphiti.config import NAME
 from memxfer_graphiti.sdk import import_sdk
 
-__all__ = ["KuzuFile"]
+__all__ = ["COMMIT", "OUT_OF_MEMORY", "KuzuFile"]
 
 T = TypeVar("T")
 _MEGABYTE = 2**20
 _MISUNDERSTOOD = ("Binder", "Parser", "Catalog")
-_OF_THE_MOMENT = ("Buffer manager", "Interrupted", "Connection")
+_OF_THE_MOMENT = ("Interrupted", "Connection")
 _BESIDE = (".wal", ".shadow")
 """What Kuzu keeps beside its file while it is written to, and leaves there when it is killed."""
 _DISK = "disk"
+COMMIT = "COMMIT"
+OUT_OF_MEMORY = "out_of_memory"
+"""Code of an error that a smaller batch may not meet."""
 _FOLDER_FILE = "catalog.kz"
 """In the folder that Kuzu before 0.11 kept a database in."""
 _MAGIC = b"KUZU"
@@ -82,6 +85,7 @@ class KuzuFile:
         self._connection: Any = None
         self._is_read_only = False
         self._copy: PrivateCopy | None = None
+        self._broken: str | None = None
 
     @classmethod
     def acquire(cls, path: Path) -> KuzuFile:
@@ -179,7 +183,6 @@ class KuzuFile:
         if self._is_read_only:
             self._close()
         if self._database is None:
-            self._check_log()
             self._open(self.path, pool_mb, read_only=False)
 
     @property
@@ -191,12 +194,12 @@ class KuzuFile:
         """Run one query.
 
         Raises:
-            FatalError: The tables have changed since, the file is damaged, or the disk refuses.
+            FatalError: The tables have changed, the file is damaged, the disk refuses, or memory is short.
             UnavailableError: It failed; outside a transaction, nothing was changed. With code `refused` it
                 is for what it was asked, and not for the moment.
         """
         if self._connection is None:
-            raise _fatal(f"{self.path}: is not open any more, after an error told before", "closed")
+            raise _fatal(self._broken or f"{self.path}: is not open any more", "closed")
         try:
             found = self._connection.execute(cypher, params)
             results = found if isinstance(found, list) else [found]
@@ -207,16 +210,19 @@ class KuzuFile:
                     result.close()
         except Exception as error:  # noqa: BLE001 - C++ gives many kinds, whose text may quote a memory
             failure = _failure(self.path, error)
-            if failure.code == _DISK and not self._is_read_only:
-                self._give_up()
+            is_commit = cypher == COMMIT and isinstance(failure, FatalError)
+            if is_commit or (failure.code == _DISK and not self._is_read_only):
+                self._give_up(failure)
             raise failure from None
 
-    def _give_up(self) -> None:
-        """Leave the database open until the process ends.
+    def _give_up(self, failure: ProviderError) -> None:
+        """Leave the database open until the process ends, and say so to whoever asks it.
 
-        Closing it writes once more, and Kuzu 0.11.3 ends the process where that fails. What was committed is
-        in the file or in its log, and whoever opens it next finds it.
+        Kuzu 0.11.3 ends the process where closing it fails to write, and crashes when it is used after a
+        commit that failed. What was committed is in the file or in its log, and whoever opens it next finds
+        it.
         """
+        self._broken = str(failure)
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._database))
         self._connection = self._database = None
 
@@ -346,7 +352,9 @@ def _refusal(path: Path, error: Exception) -> ConfigError:
 def _kind(error: Exception) -> str:
     """Return what kind of error it is, by Kuzu's own name where it gives one; never its text."""
     found = _is_kind(str(error)[:60])
-    return found[1] if found else type(error).__name__
+    if found:
+        return found[1]
+    return "no kind given" if type(error) is RuntimeError else type(error).__name__
 
 
 def _system_reason(text: str) -> str | None:
@@ -371,9 +379,12 @@ def _failure(path: Path, error: Exception) -> ProviderError:
     if kind == "IO exception":
         reason = _system_reason(text) or kind
         return _fatal(f"{path}: Kuzu cannot read or write its files ({reason}); see to the disk", _DISK)
-    hint = "; raise buffer_pool_mb" if kind.startswith("Buffer manager") else ""
+    if kind == "Buffer manager exception":
+        return _fatal(
+            f"{path}: Kuzu needs more memory for its pages than buffer_pool_mb; raise that", OUT_OF_MEMORY
+        )
     return UnavailableError(
-        f"Kuzu refused a query ({kind}){hint}",
+        f"{path}: Kuzu refused a query ({kind})",
         provider=NAME,
         operation="query",
         code=None if kind.startswith(_OF_THE_MOMENT) else "refused",

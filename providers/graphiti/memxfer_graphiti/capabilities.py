@@ -74,6 +74,11 @@ _CHANGES: Final = {
         text="have an attribute named memxfer of their own; it stays, and what memxfer adds is named "
         "memxfer_record in {target}",
     ),
+    "no_reference_time": DocumentChange(
+        dimension=Dimension.OCCURRED_AT,
+        text="say when they occurred, for which the facts of {target} have no column (it was made by "
+        "graphiti-core before 0.29); kept in the attribute memxfer",
+    ),
     "nul_removed": DocumentChange(
         dimension=Dimension.CONTENT,
         text="hold NUL characters, which {target} leaves out of the text; memxfer reads it back as it was",
@@ -82,6 +87,9 @@ _CHANGES: Final = {
 _CUSTOM: Final = {
     "graphiti.name": CustomExtension(
         carried="per_record", description="name of an episode, entity or community"
+    ),
+    "graphiti.columns": CustomExtension(
+        carried="per_record", description="columns of the graph's tables that Graphiti 0.31 does not have"
     ),
     "graphiti.unreadable_times": CustomExtension(
         carried="per_record", description="times that are no times, as the graph has them"

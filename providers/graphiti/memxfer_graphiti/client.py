@@ -53,6 +53,16 @@ class GraphitiClient:
         """Where it is."""
         return self._engine.place
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of its tables."""
+        return self._engine.notes
+
+    @property
+    def has_reference_time(self) -> bool:
+        """Tell whether a fact can say when it occurred."""
+        return self._engine.has_reference_time
+
     async def aclose(self) -> None:
         """Release it. Idempotent."""
         await self._engine.close()

@@ -43,7 +43,12 @@ _PLAIN_VALUES: Final = (str, bool, int, float)
 
 
 def document_of(
-    record: MemoryRecord, key: str, envelope: Mapping[str, Any], *, config: GraphitiConfig
+    record: MemoryRecord,
+    key: str,
+    envelope: Mapping[str, Any],
+    *,
+    config: GraphitiConfig,
+    has_reference_time: bool = True,
 ) -> Prepared:
     """Map one record to one row, or say why not.
 
@@ -52,6 +57,7 @@ def document_of(
         key: Its document key; the uuid of the row is made from it.
         envelope: What Graphiti has no place for.
         config: The connection's decisions.
+        has_reference_time: The table of facts has that column; graphs of graphiti-core before 0.29 do not.
 
     Returns:
         A `Document` with a `Fact` or `Episode` as body; `Skipped` by decision (`unscoped`); or `Refused`
@@ -64,7 +70,8 @@ def document_of(
     if not isinstance(decided, MemoryRecord):
         return decided
     try:
-        return _document(decided, record.id, key, envelope, config)
+        body = _Rows(config, has_reference_time=has_reference_time).row(decided, key, envelope)
+        return _document(decided, record.id, key, body, config)
     except (UnicodeEncodeError, TypeError, ValueError, RecursionError) as error:
         reason = f"the record holds what a graph cannot carry ({type(error).__name__})"
         raise RecordError(reason, provider=NAME, operation="prepare", code="unencodable") from error
@@ -89,10 +96,9 @@ def _with_owner(record: MemoryRecord, config: GraphitiConfig) -> MemoryRecord | 
 
 
 def _document(
-    record: MemoryRecord, record_id: str, key: str, envelope: Mapping[str, Any], config: GraphitiConfig
+    record: MemoryRecord, record_id: str, key: str, body: Fact | Episode, config: GraphitiConfig
 ) -> Document:
     owner = owner_of(record.scope)
-    body = _Rows(config).row(record, key, envelope)
     return Document(
         key=key,
         record_id=record_id,
@@ -110,6 +116,8 @@ def _changes(record: MemoryRecord, body: Fact | Episode, config: GraphitiConfig)
         words.append("undated")
     if isinstance(body, Fact) and attribute_for(()) in record.metadata:
         words.append("attribute_taken")
+    if isinstance(body, Fact) and record.occurred_at is not None and body.reference_time is None:
+        words.append("no_reference_time")
     if config.engine == "falkordb" and "\x00" in record.content:
         words.append("nul_removed")
     return tuple(words)
@@ -118,8 +126,9 @@ def _changes(record: MemoryRecord, body: Fact | Episode, config: GraphitiConfig)
 class _Rows:
     """Makes the rows of one connection."""
 
-    def __init__(self, config: GraphitiConfig) -> None:
+    def __init__(self, config: GraphitiConfig, *, has_reference_time: bool) -> None:
         self._config = config
+        self._has_reference_time = has_reference_time
         self._is_flat = config.engine != "kuzu"
 
     def row(self, record: MemoryRecord, key: str, envelope: Mapping[str, Any]) -> Fact | Episode:
@@ -154,7 +163,7 @@ class _Rows:
             valid_at=validity.valid_from,
             invalid_at=validity.valid_to,
             expired_at=validity.invalidated_at,
-            reference_time=record.occurred_at,
+            reference_time=record.occurred_at if self._has_reference_time else None,
             episodes=_uuids(record, "episode_uuids"),
         )
         extras = made_of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from memxfer.spi import MemoryRecord, RecordState, Relation, Validity
+from memxfer.spi import Ignored, MemoryRecord, RecordState, Relation, Validity
 from memxfer_graphiti.config import OwnerAxis
 from memxfer_graphiti.extras import Extras, find_in, parse, restored, seen_of
 from memxfer_graphiti.rows import Episode, Fact, Summary
@@ -24,10 +24,11 @@ _FACT_COLUMNS: Final = frozenset(
 _EPISODE_COLUMNS: Final = frozenset({"content", "created_at", "occurred_at"})
 
 
-def record_of(row: Fact | Episode | Summary, *, now: datetime, plain: OwnerAxis) -> MemoryRecord | None:
-    """Return what a row means, `None` if it is no memory of its own.
+def record_of(row: Fact | Episode | Summary, *, now: datetime, plain: OwnerAxis) -> MemoryRecord | Ignored:
+    """Return what a row means, or why it is no memory of its own.
 
-    No memories: episodes that only stand for a fact, and entities without a summary.
+    No memories: episodes that only stand for a fact (`stands_for_a_fact`), and entities and communities
+    without a summary (`no_summary`).
 
     Args:
         row: The row.
@@ -95,7 +96,7 @@ def plain_fact(
         state=RecordState.SUPERSEDED if is_superseded else RecordState.ACTIVE,
         relations=(_relation(row),),
         provenance={"episode_uuids": list(row.episodes)} if row.episodes else {},
-        extensions=_extensions(row.bad_times),
+        extensions=_extensions(row),
     )
 
 
@@ -114,9 +115,9 @@ def _relation(row: Fact) -> Relation:
 # -- episodes ---------------------------------------------------------------------------------
 
 
-def _episode(row: Episode, plain: OwnerAxis) -> MemoryRecord | None:
+def _episode(row: Episode, plain: OwnerAxis) -> MemoryRecord | Ignored:
     if row.source == _SOURCE_OF_FACTS:
-        return None
+        return Ignored("stands_for_a_fact", row.uuid)
     extras = parse(row.source_description, row.uuid)
     base = plain_episode(row, plain=plain, key=extras.key if extras else None)
     if extras is None:
@@ -146,16 +147,16 @@ def plain_episode(row: Episode, *, plain: OwnerAxis, key: str | None = None) -> 
         created_at=row.created_at,
         occurred_at=row.valid_at,
         provenance={name: value for name, value in provenance.items() if value},
-        extensions=_extensions(row.bad_times, name=row.name if row.name != key else ""),
+        extensions=_extensions(row, name=row.name if row.name != key else ""),
     )
 
 
 # -- summaries --------------------------------------------------------------------------------
 
 
-def _summary(row: Summary, plain: OwnerAxis) -> MemoryRecord | None:
+def _summary(row: Summary, plain: OwnerAxis) -> MemoryRecord | Ignored:
     if not row.summary:
-        return None
+        return Ignored("no_summary", row.uuid)
     return MemoryRecord(
         id=row.uuid,
         content=f"{row.name}: {row.summary}" if row.name else row.summary,
@@ -164,7 +165,7 @@ def _summary(row: Summary, plain: OwnerAxis) -> MemoryRecord | None:
         metadata=row.attributes,
         tags=row.labels,
         created_at=row.created_at,
-        extensions=_extensions(row.bad_times, name=row.name),
+        extensions=_extensions(row, name=row.name),
     )
 
 
@@ -181,7 +182,7 @@ def _restored(
     return restored(base, extras, is_untouched=False, columns=columns | {"scope"})
 
 
-def _extensions(bad_times: dict[str, str], *, name: str = "") -> dict[str, dict[str, Any]]:
-    found = {"name": name, "unreadable_times": bad_times}
+def _extensions(row: Fact | Episode | Summary, *, name: str = "") -> dict[str, dict[str, Any]]:
+    found = {"name": name, "unreadable_times": row.bad_times, "columns": row.columns}
     left = {name: value for name, value in found.items() if value}
     return {"graphiti": left} if left else {}

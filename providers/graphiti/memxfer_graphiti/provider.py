@@ -11,6 +11,7 @@ from memxfer.spi import (
     Capabilities,
     ConfigError,
     Document,
+    Ignored,
     LookupVisibility,
     MemoryProvider,
     MemoryRecord,
@@ -96,6 +97,7 @@ class GraphitiProvider(MemoryProvider[GraphitiConfig]):
     def _info(self, client: GraphitiClient, role: Role) -> BackendInfo:
         config = self.config
         warnings = [] if config.engine == "kuzu" else [_UNTESTED.format(engine=config.engine)]
+        warnings += client.notes
         if role is Role.TARGET:
             return BackendInfo(client.place.summary, (*warnings, _NO_VECTORS), {"write": config.write})
         if config.unit == "facts" and not config.current_only:
@@ -143,13 +145,15 @@ class GraphitiProvider(MemoryProvider[GraphitiConfig]):
         rows, following = await self._ready().page(partition.name, cursor, min(limit, MAX_PAGE))
         return RawPage(rows, following)
 
-    def _decode(self, row: Any, partition: Partition) -> MemoryRecord | None:
+    def _decode(self, row: Any, partition: Partition) -> MemoryRecord | Ignored:
         record = self._record(partition.name, row)
-        if record is not None and self.config.current_only and has_ended(record, self.clock.now()):
-            return None
-        return record
+        if isinstance(record, Ignored) or not self.config.current_only:
+            return record
+        return Ignored("ended", record.id) if has_ended(record, self.clock.now()) else record
 
-    def _record(self, table: str, row: Mapping[str, Any]) -> MemoryRecord | None:
+    def _record(self, table: str, row: Mapping[str, Any]) -> MemoryRecord | Ignored:
+        if table == "facts" and not {"source_uuid", "target_uuid"} <= row.keys():
+            return Ignored("missing_end", self._row_id(row))
         return record_of(row_of(table, row), now=self.clock.now(), plain=self.config.group_is)
 
     def _row_id(self, row: Any) -> str | None:
@@ -166,12 +170,13 @@ class GraphitiProvider(MemoryProvider[GraphitiConfig]):
         tables = TABLES[self.config.unit] if self._opened is Role.SOURCE else ("facts", "episodes")
         found = await self._ready().find(tables, record_id)
         record = self._record(*found) if found else None
-        return sanitise_record(record) if record else None
+        return sanitise_record(record) if isinstance(record, MemoryRecord) else None
 
     # -- writing ------------------------------------------------------------------------------
 
     def _prepare(self, record: MemoryRecord, key: str, envelope: Mapping[str, Any]) -> Prepared:
-        return document_of(record, key, envelope, config=self.config)
+        has_time = self._ready().has_reference_time
+        return document_of(record, key, envelope, config=self.config, has_reference_time=has_time)
 
     async def _write(self, batch: Sequence[Document]) -> list[WriteReceipt]:
         return await self._ready().write(batch)

@@ -35,7 +35,11 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):
-    """An edge between two entities. Times are aware UTC; they are `bad_times` where they are none."""
+    """An edge between two entities.
+
+    Times are aware UTC; they are `bad_times` where they are none. `columns` are those that Graphiti does not
+    have, here and in the rows below.
+    """
 
     uuid: str
     group_id: str
@@ -50,6 +54,7 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
     reference_time: datetime | None = None
     episodes: tuple[str, ...] = ()
     attributes: dict[str, Any] = {}
+    columns: dict[str, Any] = {}
     bad_times: dict[str, str] = {}
 
 
@@ -65,6 +70,7 @@ class Episode(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime | None = None
     valid_at: datetime | None = None
     entity_edges: tuple[str, ...] = ()
+    columns: dict[str, Any] = {}
     bad_times: dict[str, str] = {}
 
 
@@ -79,6 +85,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...] = ()
     created_at: datetime | None = None
     attributes: dict[str, Any] = {}
+    columns: dict[str, Any] = {}
     bad_times: dict[str, str] = {}
 
 
@@ -101,6 +108,7 @@ def fact_of(row: Mapping[str, Any]) -> Fact:
         target=_node(row, "target"),
         episodes=_texts(row, "episodes"),
         attributes=_attributes(row),
+        columns=row.get("columns") or {},
         bad_times=bad,
         **times,
     )
@@ -121,6 +129,7 @@ def episode_of(row: Mapping[str, Any]) -> Episode:
         source_description=_text(row, "source_description"),
         content=_required(row, "content"),
         entity_edges=_texts(row, "entity_edges"),
+        columns=row.get("columns") or {},
         bad_times=bad,
         **times,
     )
@@ -141,6 +150,7 @@ def summary_of(row: Mapping[str, Any], *, is_entity: bool) -> Summary:
         is_entity=is_entity,
         labels=_labels(row, "labels"),
         attributes=_attributes(row) if is_entity else {},
+        columns=row.get("columns") or {},
         bad_times=bad,
         **times,
     )
@@ -155,8 +165,8 @@ def row_of(table: str, row: Mapping[str, Any]) -> Fact | Episode | Summary:
 
 def _required(row: Mapping[str, Any], name: str) -> str:
     value = row.get(name)
-    if not isinstance(value, str):
-        raise ValueError(f"the row has no {name}")  # noqa: TRY004 - a row that is no memory, not our mistake
+    if not isinstance(value, str) or (name == "uuid" and not value):
+        raise ValueError(f"the row has no {name}")
     return value
 
 
@@ -166,7 +176,8 @@ def _text(row: Mapping[str, Any], name: str) -> str:
 
 
 def _texts(row: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    return tuple(item for item in row.get(name) or () if isinstance(item, str))
+    value = row.get(name)
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list | tuple) else ()
 
 
 def _labels(row: Mapping[str, Any], name: str) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ def make_graph(tmp_path, empty_graph):
         path = tmp_path / name
         if not path.exists():
             path.write_bytes(empty_graph)
-        config = GraphitiConfig(provider="graphiti", path=path, buffer_pool_mb=64, **settings)
+        config = GraphitiConfig(**{"provider": "graphiti", "path": path, "buffer_pool_mb": 64, **settings})
         return GraphitiProvider(config, clock=clock)
 
     return make
@@ -77,6 +77,10 @@ class Graph:
             kuzu.Connection(database) as it,
         ):
             return [list(row) for row in it.execute(cypher, params)]
+
+    def alter(self, *statements):
+        """Change the file, in one opening of it."""
+        self.ask(";\n".join(statements))
 
 
 @pytest.fixture

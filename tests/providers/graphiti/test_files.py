@@ -113,20 +113,6 @@ async def test_a_database_that_is_no_graph_of_graphiti_s_is_refused(tmp_path, ro
         await provider(path).connect(role)
 
 
-async def test_a_graph_of_another_graphiti_is_refused_at_once(graph):
-    graph.ask("ALTER TABLE RelatesToNode_ DROP reference_time")
-    with pytest.raises(ConfigError, match="not those of Graphiti"):
-        await graph.make().connect(Role.SOURCE)
-
-
-async def test_reading_leaves_the_file_as_it_is(graph, make_record):
-    await graph.write(make_record(1))
-    before = graph.path.read_bytes()
-    await graph.read()
-    assert graph.path.read_bytes() == before
-    assert [one.name for one in graph.path.parent.iterdir()] == [graph.path.name]
-
-
 async def test_connections_to_one_file_share_it_and_the_last_one_closes_it(graph, make_record):
     async with opened(graph.make, Role.SOURCE) as early:
         await graph.write(make_record(1))

@@ -45,7 +45,7 @@ class Listing:
 
     Attributes:
         keys: Cursors of what was found, before anything was looked at.
-        rows: The rows that are whole; a fact with a missing end is none.
+        rows: The rows; a fact with a missing end has nothing but its uuid.
     """
 
     keys: Sequence[str]
@@ -91,9 +91,13 @@ class Engine(ABC):
     Attributes:
         place: Where it is.
         lowers_keys: Cursors are compared in lower case.
+        has_reference_time: A fact can say when it occurred.
+        notes: What the user should know of the tables.
     """
 
     lowers_keys: bool = False
+    has_reference_time: bool = True
+    notes: tuple[str, ...] = ()
     place: Place
 
     async def make(self) -> None:  # noqa: B027 - a server's database is there

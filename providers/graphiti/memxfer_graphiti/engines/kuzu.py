@@ -17,7 +17,6 @@ import msgspec
 from memxfer.spi import (
     AmbiguousError,
     BatchRefusedError,
-    ConfigError,
     FatalError,
     ProviderError,
     Role,
@@ -26,38 +25,14 @@ from memxfer.spi import (
 from memxfer.spi.places import path_place
 from memxfer_graphiti.config import NAME, GraphitiConfig
 from memxfer_graphiti.engines.base import MADE, Changes, Engine, Listing, Place, nodes_of
-from memxfer_graphiti.engines.kuzu_file import KuzuFile
+from memxfer_graphiti.engines.kuzu_file import COMMIT, OUT_OF_MEMORY, KuzuFile
+from memxfer_graphiti.engines.kuzu_tables import LABELS, PATTERN, Tables
 from memxfer_graphiti.rows import Episode, Fact, Node
 from memxfer_graphiti.sdk import import_sdk
 
 __all__ = ["KuzuEngine"]
 
 T = TypeVar("T")
-
-_LABELS: Final = {
-    "facts": "RelatesToNode_",
-    "episodes": "Episodic",
-    "entities": "Entity",
-    "communities": "Community",
-}
-_PATTERN: Final = "(n:Entity)-[:RELATES_TO]->(e:RelatesToNode_)-[:RELATES_TO]->(m:Entity)"
-_FACT: Final = (
-    "e.uuid AS uuid, e.group_id AS group_id, e.name AS name, e.fact AS fact, e.created_at AS created_at, "
-    "e.valid_at AS valid_at, e.invalid_at AS invalid_at, e.expired_at AS expired_at, "
-    "e.reference_time AS reference_time, e.episodes AS episodes, e.attributes AS attributes, "
-    "n.uuid AS source_uuid, n.name AS source_name, n.labels AS source_labels, "
-    "m.uuid AS target_uuid, m.name AS target_name, m.labels AS target_labels"
-)
-_COLUMNS: Final = {
-    "facts": _FACT,
-    "episodes": "e.uuid AS uuid, e.group_id AS group_id, e.name AS name, e.source AS source, "
-    "e.source_description AS source_description, e.content AS content, e.created_at AS created_at, "
-    "e.valid_at AS valid_at, e.entity_edges AS entity_edges",
-    "entities": "e.uuid AS uuid, e.group_id AS group_id, e.name AS name, e.labels AS labels, "
-    "e.created_at AS created_at, e.summary AS summary, e.attributes AS attributes",
-    "communities": "e.uuid AS uuid, e.group_id AS group_id, e.name AS name, e.created_at AS created_at, "
-    "e.summary AS summary",
-}
 
 
 def _time(name: str) -> str:
@@ -76,11 +51,12 @@ _SAVE_NODES: Final = (
     "e.group_id = r.group_id, e.labels = string_split(r.labels, ','), e.summary = '', "
     "e.created_at = timestamp(r.created_at), e.attributes = r.attributes"
 )
-_SAVE_FACTS: Final = (
+_SAVE_OLD_FACTS: Final = (
     "UNWIND $rows AS r MERGE (e:RelatesToNode_ {uuid: r.uuid}) SET e.group_id = r.group_id, e.name = r.name, "
     f"e.fact = r.fact, e.attributes = r.attributes, {_list('episodes')}, "
-    + ", ".join(map(_time, ("created_at", "valid_at", "invalid_at", "expired_at", "reference_time")))
+    + ", ".join(map(_time, ("created_at", "valid_at", "invalid_at", "expired_at")))
 )
+_SAVE_FACTS: Final = f"{_SAVE_OLD_FACTS}, {_time('reference_time')}"
 _SAVE_EPISODES: Final = (
     "UNWIND $rows AS r MERGE (e:Episodic {uuid: r.uuid}) SET e.group_id = r.group_id, e.name = r.name, "
     "e.source = r.source, e.source_description = r.source_description, e.content = r.content, "
@@ -97,60 +73,77 @@ _UNTIE: Final = (
 )
 _FORGET_VECTORS: Final = "MATCH (e:RelatesToNode_) WHERE e.uuid IN $uuids SET e.fact_embedding = NULL"
 _TIED: Final = (
-    f"UNWIND $uuids AS u MATCH (e:RelatesToNode_ {{uuid: u}}) MATCH {_PATTERN} RETURN e.uuid AS uuid"
+    f"UNWIND $uuids AS u MATCH (e:RelatesToNode_ {{uuid: u}}) MATCH {PATTERN} RETURN e.uuid AS uuid"
 )
 _ENDS: Final = (
-    f"UNWIND $uuids AS u MATCH (e:RelatesToNode_ {{uuid: u}}) MATCH {_PATTERN} "
+    f"UNWIND $uuids AS u MATCH (e:RelatesToNode_ {{uuid: u}}) MATCH {PATTERN} "
     "RETURN n.uuid AS source, m.uuid AS target"
 )
 _LONE: Final = (
     "MATCH (n:Entity) WHERE n.uuid IN $uuids AND n.attributes = $made AND n.summary = '' "
     "AND NOT EXISTS { MATCH (n)-[]-() } DELETE n"
 )
+_FROM_A_COPY: Final = (
+    "an app was killed while it wrote its log into the file; a private copy is read, where Kuzu finishes that"
+)
 
 
 class KuzuEngine(Engine):
     """A Kuzu file of an app's, or one that memxfer makes."""
 
-    def __init__(self, file: KuzuFile, pool_mb: int) -> None:
+    def __init__(self, file: KuzuFile, config: GraphitiConfig) -> None:
         self._file: KuzuFile | None = file
-        self._pool_mb = pool_mb
-        self._is_made = False
-        self.place = Place(
-            file.path.name, f"Kuzu {file.path}", path_place(file.path), str(file.path.resolve())
-        )
+        self._config = config
+        self._tables: Tables | None = None
+        self._is_writable = False
+        place = file.place
+        self.place = Place(place.name, f"Kuzu {place}", path_place(place), str(place))
 
     @classmethod
     async def open(cls, config: GraphitiConfig, role: Role) -> KuzuEngine:
-        """Open the file of a connection; see `open_engine`."""
+        """Open the file of a connection as it is; see `open_engine`."""
         assert config.path is not None  # noqa: S101 - the settings see to it
-        engine = cls(KuzuFile.acquire(config.path), config.buffer_pool_mb)
+        engine = cls(KuzuFile.acquire(config.path), config)
         try:
-            if role is Role.SOURCE:
-                await engine._open_source()
-            elif not await engine._run(lambda file: file.is_missing()):
-                await engine.make()
+            await engine._run(engine._look_at_source if role is Role.SOURCE else engine._look_at_target)
         except BaseException:
             await engine.close()
             raise
         return engine
 
-    async def _open_source(self) -> None:
-        await self._run(lambda file: file.open_for_reading(self._pool_mb))
-        self._is_made = True
-        for table in _LABELS:
-            try:
-                await self._ask(f"MATCH {_match(table)} RETURN {_COLUMNS[table]} LIMIT 0")
-            except FatalError as error:
-                raise ConfigError(
-                    f"{self.place.summary}: its tables are not those of Graphiti 0.31; open it once with that"
-                ) from error
+    def _look_at_source(self, file: KuzuFile) -> None:
+        file.open_for_reading(self._config.buffer_pool_mb)
+        tables = Tables.of(file)
+        tables.check_readable(self._config.unit)
+        self._learn(file, tables, tables.reading_notes(self._config.unit))
+
+    def _look_at_target(self, file: KuzuFile) -> None:
+        if file.open_to_look(self._config.buffer_pool_mb):
+            self._learn_target(file, Tables.of(file))
+
+    def _learn_target(self, file: KuzuFile, tables: Tables) -> None:
+        tables.check_writable(self._config.write)
+        if tables.is_complete:
+            self._learn(file, tables, tables.writing_notes(self._config.write))
+
+    def _learn(self, file: KuzuFile, tables: Tables, notes: Sequence[str]) -> None:
+        self._tables = tables
+        self.has_reference_time = tables.has_reference_time
+        self.notes = (*notes, _FROM_A_COPY) if file.is_copy else tuple(notes)
 
     async def make(self) -> None:
-        """Make the file where it is missing: a look at a target writes nothing."""
-        if not self._is_made:
-            await self._run(lambda file: file.open_for_writing(self._pool_mb, _schema()))
-            self._is_made = True
+        """Open the file for writing, and make it where it is missing: a look at a target writes nothing."""
+        if not self._is_writable:
+            await self._run(self._make)
+            self._is_writable = True
+
+    def _make(self, file: KuzuFile) -> None:
+        file.open_for_writing(self._config.buffer_pool_mb)
+        tables = Tables.of(file)
+        if not tables.is_complete and tables.can_be_completed:
+            file.query(_schema())
+            tables = Tables.of(file)
+        self._learn_target(file, tables)
 
     async def close(self) -> None:
         """Release it. Idempotent."""
@@ -164,8 +157,7 @@ class KuzuEngine(Engine):
         return await self._file.run(call, self._file)
 
     async def _ask(self, cypher: str, **params: Any) -> list[dict[str, Any]]:
-        """Return the answer; a file that is still to be made has nothing in it."""
-        return await self._run(lambda file: file.query(cypher, **params)) if self._is_made else []
+        return await self._run(lambda file: file.query(cypher, **params))
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -173,30 +165,40 @@ class KuzuEngine(Engine):
         self, table: str, cursor: str | None, limit: int, groups: Sequence[str] | None
     ) -> Listing:
         """Return rows below `cursor`: first their uuids, then, by primary key, what belongs to them."""
-        cypher = f"MATCH (e:{_LABELS[table]}) WHERE e.uuid <> ''"
+        if self._tables is None:  # a target that is still to be made
+            return Listing((), ())
+        where: list[str] = []
         params: dict[str, Any] = {}
         if cursor is not None:
-            cypher, params = f"{cypher} AND e.uuid < $cursor", {"cursor": cursor}
+            where, params = ["e.uuid < $cursor"], {"cursor": cursor}
         if groups is not None:
-            cypher, params = f"{cypher} AND e.group_id IN $groups", {**params, "groups": list(groups)}
+            where, params = [*where, "e.group_id IN $groups"], {**params, "groups": list(groups)}
+        clause = f" WHERE {' AND '.join(where)}" if where else ""
         found = await self._ask(
-            f"{cypher} RETURN e.uuid AS uuid ORDER BY e.uuid DESC LIMIT {limit}", **params
+            f"MATCH (e:{LABELS[table]}){clause} RETURN e.uuid AS uuid ORDER BY e.uuid DESC LIMIT {limit}",
+            **params,
         )
         keys = [row["uuid"] for row in found]
-        return Listing(keys, await self.find(table, keys))
+        rows = await self.find(table, keys)
+        whole = {row["uuid"] for row in rows}
+        return Listing(keys, [*rows, *({"uuid": key} for key in keys if key not in whole)])
 
     async def find(self, table: str, uuids: Sequence[str]) -> list[Mapping[str, Any]]:
         """Return the rows of these uuids; a fact whose ends are missing is none."""
-        if not uuids:
+        tables = self._tables
+        if not uuids or tables is None:
             return []
-        match = f"UNWIND $uuids AS u MATCH (e:{_LABELS[table]} {{uuid: u}})"
-        tied = f" MATCH {_PATTERN}" if table == "facts" else ""
-        return list(await self._ask(f"{match}{tied} RETURN {_COLUMNS[table]}", uuids=list(uuids)))
+        match = f"UNWIND $uuids AS u MATCH (e:{LABELS[table]} {{uuid: u}})"
+        tied = f" MATCH {PATTERN}" if table == "facts" else ""
+        found = await self._ask(f"{match}{tied} RETURN {tables.returns(table)}", uuids=list(uuids))
+        return [tables.row(table, row) for row in found]
 
     async def count(self, table: str, groups: Sequence[str] | None) -> int:
-        """Return the number of rows."""
+        """Return the number of rows, half facts among them."""
+        if self._tables is None:
+            return 0
         where, params = ("", {}) if groups is None else (" WHERE e.group_id IN $g", {"g": list(groups)})
-        found = await self._ask(f"MATCH {_match(table)}{where} RETURN count(*) AS rows", **params)
+        found = await self._ask(f"MATCH (e:{LABELS[table]}){where} RETURN count(*) AS rows", **params)
         return sum(int(row["rows"]) for row in found)
 
     # -- writing ------------------------------------------------------------------------------
@@ -204,16 +206,17 @@ class KuzuEngine(Engine):
     async def store(self, changes: Changes) -> frozenset[str]:
         """Store a batch in one transaction."""
         await self.make()
-        return await self._run(lambda file: _in_transaction(file, changes))
+        tables = self._tables
+        assert tables is not None  # noqa: S101 - they are there once the file is made
+        return await self._run(lambda file: _in_transaction(file, changes, tables))
 
     async def delete(self, uuids: Sequence[str]) -> int:
         """Remove facts and episodes, and ends that memxfer made and nothing else uses."""
         wanted = list(dict.fromkeys(uuids))
-        return await self._run(lambda file: _delete(file, wanted)) if wanted and self._is_made else 0
-
-
-def _match(table: str) -> str:
-    return _PATTERN if table == "facts" else f"(e:{_LABELS[table]})"
+        if not wanted or self._tables is None:
+            return 0
+        await self.make()
+        return await self._run(lambda file: _delete(file, wanted))
 
 
 def _schema() -> str:
@@ -221,14 +224,15 @@ def _schema() -> str:
     return str(import_sdk("graphiti_core.driver.kuzu_driver").SCHEMA_QUERIES)
 
 
-def _in_transaction(file: KuzuFile, changes: Changes) -> frozenset[str]:
+def _in_transaction(file: KuzuFile, changes: Changes, tables: Tables) -> frozenset[str]:
     file.query("BEGIN TRANSACTION")
     try:
-        stored = _store(file, changes)
-    except UnavailableError as error:
+        stored = _store(file, changes, tables)
+    except (UnavailableError, FatalError) as error:
         _roll_back(file)
-        if error.code == "refused":
-            raise BatchRefusedError(str(error), provider=NAME, operation="write", code="refused") from None
+        is_many = len(changes.facts) + len(changes.episodes) > 1
+        if error.code == "refused" or (error.code == OUT_OF_MEMORY and is_many):
+            raise BatchRefusedError(str(error), provider=NAME, operation="write", code=error.code) from None
         raise
     except BaseException:
         _roll_back(file)
@@ -246,26 +250,26 @@ def _roll_back(file: KuzuFile) -> None:
 
 def _commit(file: KuzuFile) -> None:
     try:
-        file.query("COMMIT")
+        file.query(COMMIT)
     except ProviderError as error:
         _roll_back(file)
         raise AmbiguousError(
-            "Kuzu did not say that a batch was stored", provider=NAME, operation="write"
+            f"{error}; whether a batch was stored is not known", provider=NAME, operation="write"
         ) from error
 
 
-def _store(file: KuzuFile, changes: Changes) -> frozenset[str]:
+def _store(file: KuzuFile, changes: Changes, tables: Tables) -> frozenset[str]:
     if changes.not_episodes:
         file.query(_drop("Episodic"), uuids=sorted(changes.not_episodes))
     if changes.not_facts:
         file.query(_drop("RelatesToNode_"), uuids=sorted(changes.not_facts))
     if changes.episodes:
         file.query(_SAVE_EPISODES, rows=[_episode_row(one) for one in changes.episodes])
-    tied = _store_facts(file, changes) if changes.facts else frozenset()
+    tied = _store_facts(file, changes, tables) if changes.facts else frozenset()
     return tied | {one.uuid for one in changes.episodes}
 
 
-def _store_facts(file: KuzuFile, changes: Changes) -> frozenset[str]:
+def _store_facts(file: KuzuFile, changes: Changes, tables: Tables) -> frozenset[str]:
     file.query(_SAVE_NODES, rows=[_node_row(node, fact) for node, fact in nodes_of(changes.facts)])
     facts = _with_own_ends(file, changes.facts)
     if not facts:
@@ -274,10 +278,11 @@ def _store_facts(file: KuzuFile, changes: Changes) -> frozenset[str]:
     if loose:
         for cypher in _UNTIE:  # what is left of a fact whose end an app has deleted
             file.query(cypher, uuids=[fact.uuid for fact in loose])
-    file.query(_SAVE_FACTS, rows=[_fact_row(fact) for fact in facts])
+    save = _SAVE_FACTS if tables.has_reference_time else _SAVE_OLD_FACTS
+    file.query(save, rows=[_fact_row(fact) for fact in facts])
     if loose:
         file.query(_TIE, rows=[_tie_row(fact) for fact in loose])
-    if changes.reworded:
+    if changes.reworded and tables.has_vectors:
         file.query(_FORGET_VECTORS, uuids=sorted(changes.reworded))
     return _tied(file, facts)
 

@@ -10,7 +10,7 @@ __all__ = ["open_engine"]
 
 
 async def open_engine(config: GraphitiConfig, role: Role) -> Engine:
-    """Open the database; a target is made, with Graphiti's own schema, where it is missing.
+    """Open the database. A Kuzu file is not changed before the first write, which also makes a missing one.
 
     Raises:
         ConfigError: The file is missing, no Kuzu database, no graph of Graphiti's, or open elsewhere.

@@ -11,8 +11,10 @@ import pytest
 
 from memxfer.spi import MemoryRecord, Partition, Role, Scope
 from memxfer_mem0 import Mem0OssConfig, Mem0OssProvider
+from memxfer_mem0.application import load_application
 from memxfer_mem0.embedding import LocalEmbedder
 from memxfer_mem0.sdk import import_mem0
+from memxfer_mem0.stores import Access, open_store
 
 DIMS = 16
 KINDS = ("qdrant", "chroma", "faiss", "pgvector")
@@ -116,6 +118,16 @@ class App:
         provider = self.provider(**({"embedder": "local"} if role is Role.TARGET else {}), **changes)
         await provider.connect(role)
         return provider
+
+    async def writing(self):
+        """Return a target whose store is open for writing, though nothing was written."""
+        provider = await self.connected(Role.TARGET)
+        await provider._worker.run(provider._client._open_for_writing)
+        return provider
+
+    def make(self):
+        """Make the store as a first write does; nothing is in it."""
+        open_store(load_application(self.settings()).store, Access.WRITE).close()
 
     async def read(self, **changes):
         """Open the store, read everything, close it; return the records by id."""

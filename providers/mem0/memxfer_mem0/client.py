@@ -142,6 +142,8 @@ class Mem0Client:
             if rows == 0:
                 warnings.append("the collection is empty; is it the one the app uses?")
         else:
+            if self._history is not None and not self._history.is_empty:
+                details["history_rows"] = str(self._history.count())  # tells of a damaged file too
             warnings += self._target_warnings()
         return BackendInfo(f"Mem0 on {self.vectors.place.summary}", tuple(warnings), details)
 

@@ -125,9 +125,10 @@ class App:
         await provider._worker.run(provider._client._open_for_writing)
         return provider
 
-    def make(self):
-        """Make the store as a first write does; nothing is in it."""
-        open_store(load_application(self.settings()).store, Access.WRITE).close()
+    def make(self, **fields):
+        """Make the store as a first write does, with other fields if wanted; nothing is in it."""
+        settings = load_application(self.settings()).store.model_copy(update=fields)
+        open_store(settings, Access.WRITE).close()
 
     async def read(self, **changes):
         """Open the store, read everything, close it; return the records by id."""

@@ -41,11 +41,13 @@ CREATE TABLE IF NOT EXISTS history (
 """
 _WRITTEN: Final = ("id", "memory_id", *_COLUMNS[:5], "is_deleted", *_COLUMNS[5:])
 _REQUIRED: Final = ("id", "memory_id", "old_memory", "new_memory", "event")
+_FORMER: Final = {"old_memory": "prev_value", "new_memory": "new_value", "updated_at": "timestamp"}
+"""What columns were called before mem0ai 0.1, which also wrote its events small."""
 _WAL: Final = b"\x02\x02"
 """Bytes 18 and 19 of a database in WAL mode."""
 _DELETED = (
     "SELECT count(*) FROM (SELECT event, max(rowid) FROM app.history WHERE memory_id IS NOT NULL "
-    "GROUP BY memory_id) WHERE event = 'DELETE'"
+    "GROUP BY memory_id) WHERE upper(event) = 'DELETE'"
 )
 
 
@@ -107,8 +109,7 @@ class HistoryReader:
             raise
         self.columns = frozenset(known)
         self.is_empty = not {"memory_id", "event"} <= known
-        # Older tables lack columns; Mem0 itself takes over the ones both have.
-        self._select = ", ".join(f"h.{name}" if name in known else "NULL" for name in _COLUMNS)
+        self._select = ", ".join(_column(name, known) for name in _COLUMNS)
         self._index.execute(
             "CREATE TABLE chain (memory_id TEXT, row INTEGER, PRIMARY KEY (memory_id, row)) WITHOUT ROWID"
         )
@@ -228,8 +229,21 @@ class HistoryWriter:
         self._db.close()
 
 
+def _column(name: str, known: set[str]) -> str:
+    """Return what to select for a column: older tables lack some, or call them otherwise."""
+    if name == "event":
+        return "upper(h.event)"
+    called = name if name in known else _FORMER.get(name, "")
+    return f"h.{called}" if called in known else "NULL"
+
+
 def _lacking(path: Path, known: frozenset[str] | set[str]) -> tuple[str, ...]:
     for name in _REQUIRED:
+        if name not in known and _FORMER["old_memory"] in known:
+            raise ConfigError(
+                f"history_db_path: {path} is of Mem0 before 0.1, whose table cannot take what memxfer "
+                "writes: open it once with mem0ai 0.1.60, which changes it over, or give another file"
+            )
         if name not in known:
             raise ConfigError(
                 f"history_db_path: the table history in {path} has no column {name}: it is not Mem0's; "

@@ -148,6 +148,14 @@ class App:
         finally:
             await provider.aclose()
 
+    async def delete(self, *ids):
+        """Delete memories of a target; return how many were there."""
+        provider = await self.connected(Role.TARGET)
+        try:
+            return await provider.delete(ids)
+        finally:
+            await provider.aclose()
+
     async def info(self, role=Role.SOURCE, **changes):
         provider = self.provider(**changes)
         try:
@@ -177,6 +185,20 @@ async def walk(provider, limit=1000):
         cursor = page.next_cursor
         if cursor is None:
             return records, ignored
+
+
+def tree(folder):
+    """Return all that is in a folder: content and time of each file, time of each folder in it.
+
+    A folder's time tells of files that came and went again.
+    """
+    return {
+        str(path.relative_to(folder)): (
+            path.stat().st_mtime_ns,
+            hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None,
+        )
+        for path in (folder, *folder.rglob("*"))
+    }
 
 
 def key_of(record):
@@ -237,6 +259,12 @@ def app(request, new_app):
 @pytest.fixture
 def qdrant_app(new_app):
     return new_app("qdrant", "app")
+
+
+@pytest.fixture(name="tree")
+def _tree():
+    """Return a function that tells all that is in a folder."""
+    return tree
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Commands that write nothing: no file of a store changes, comes or goes, whatever it is opened for."""
 
-import hashlib
 import json
+import pickle
 import shutil
 import sqlite3
 
@@ -21,20 +21,6 @@ _OLD_TABLE = (
     "CREATE TABLE history (id TEXT PRIMARY KEY, memory_id TEXT, old_memory TEXT, new_memory TEXT, "
     "new_value TEXT, event TEXT, created_at DATETIME, updated_at DATETIME, is_deleted INTEGER)"
 )
-
-
-def tree(folder):
-    """Return all that is in a folder: content and time of each file, time of each folder in it.
-
-    A folder's time tells of files that came and went again.
-    """
-    return {
-        str(path.relative_to(folder)): (
-            path.stat().st_mtime_ns,
-            hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None,
-        )
-        for path in (folder, *folder.rglob("*"))
-    }
 
 
 async def check_source(source, target, state):
@@ -65,7 +51,9 @@ COMMANDS = (check_source, check_target, diff, plan, dry_run)
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__name__)
 @pytest.mark.parametrize("exists", [True, False], ids=["there", "missing"])
 @pytest.mark.parametrize("kind", EMBEDDED)
-async def test_what_writes_nothing_changes_no_file(new_app, make_record, tmp_path, kind, exists, command):
+async def test_what_writes_nothing_changes_no_file(
+    new_app, make_record, tmp_path, kind, exists, command, tree
+):
     source, target = new_app(kind, "source"), new_app(kind, "target")
     await source.write(make_record(1), make_record(2))
     if exists:
@@ -204,7 +192,7 @@ def killed_app(file, mode):
 
 
 @pytest.mark.parametrize(("mode", "rows"), [("WAL", 51), ("DELETE", 1)])
-async def test_what_a_killed_app_left_is_read_and_left_as_it_is(qdrant_app, make_record, mode, rows):
+async def test_what_a_killed_app_left_is_read_and_left_as_it_is(qdrant_app, make_record, mode, rows, tree):
     await qdrant_app.write(make_record(1))
     killed_app(qdrant_app.history, mode)
     beside = qdrant_app.history.with_name(f"history.db-{'wal' if mode == 'WAL' else 'journal'}")
@@ -276,7 +264,7 @@ async def test_a_damaged_history_is_no_passing_trouble(qdrant_app, make_record, 
 @pytest.mark.parametrize("role", [Role.SOURCE, Role.TARGET])
 @pytest.mark.parametrize("damage", [b"\x00" * 5000, b"no such thing"], ids=["zeros", "text"])
 async def test_a_damaged_store_is_named_at_once_and_left_alone(
-    new_app, make_record, kind, file, role, damage
+    new_app, make_record, kind, file, role, damage, tree
 ):
     app = new_app(kind, "app")
     await app.write(make_record(1))
@@ -367,7 +355,9 @@ async def test_memories_added_to_an_older_qdrant_folder_leave_its_list_as_it_is(
     assert (qdrant_app.folder / "qdrant" / "meta.json").read_bytes() == old
 
 
-async def test_a_new_collection_in_an_older_qdrant_folder_needs_a_decision(new_app, make_record, tmp_path):
+async def test_a_new_collection_in_an_older_qdrant_folder_needs_a_decision(
+    new_app, make_record, tmp_path, tree
+):
     source, app = new_app("faiss", "source"), new_app("qdrant", "app")
     await source.write(make_record(1))
     await app.write(make_record(1))
@@ -401,3 +391,40 @@ async def test_a_write_past_the_decision_is_refused(qdrant_app, make_record):
         await provider.write([document])
     assert provider.prepare(make_record(2), "mx:2", {}).remedies == ("upgrade = true",)
     await provider.aclose()
+
+
+def to_pickle(app, *, gap=False):
+    """Make a FAISS store one of Mem0 before 2.0; with a gap, one that was updated."""
+    file = app.folder / "faiss" / "memories.json"
+    content = json.loads(file.read_text())
+    positions = {int(at) + (1 if gap else 0): row_id for at, row_id in content["index_to_id"].items()}
+    file.with_suffix(".pkl").write_bytes(pickle.dumps((content["docstore"], positions)))
+    file.unlink()
+
+
+async def test_a_pickled_docstore_becomes_json_only_when_that_is_agreed_to(new_app, make_record, tree):
+    app = new_app("faiss", "app")
+    await app.write(make_record(1))
+    to_pickle(app)
+    before = tree(app.folder)
+    info = await app.info(Role.TARGET, embedder="local")
+    with pytest.raises(ConfigError, match="pickle of an older Mem0"):
+        await app.delete("x")
+    assert tree(app.folder) == before
+
+    (receipt,) = await app.write(make_record(2), upgrade=True)
+
+    assert any("upgrade = true" in warning for warning in info.warnings)
+    assert receipt.outcome is Outcome.CREATED
+    assert len(await app.read()) == 2
+
+
+async def test_vectors_that_nobody_knows_the_owner_of_are_not_read_as_anybodys(new_app, make_record):
+    app = new_app("faiss", "app")
+    await app.write(make_record(1), make_record(2))
+    assert all(record.embedding for record in (await app.read(with_vectors=True)).values())
+    to_pickle(app, gap=True)
+
+    assert not any(record.embedding for record in (await app.read(with_vectors=True)).values())
+    with pytest.raises(ConfigError, match="mixes them up"):
+        await app.info(Role.TARGET, embedder="local")

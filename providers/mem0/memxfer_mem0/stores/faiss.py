@@ -57,6 +57,7 @@ class FaissStore(VectorStore):
         self._docs_file = folder / f"{settings.collection_name}.json"
         self._sorted: list[str] | None = None
         self._index: Any = None
+        self._has_gaps = False
         self.dims = settings.embedding_model_dims
         self.place = Place(
             settings.collection_name,
@@ -89,7 +90,9 @@ class FaissStore(VectorStore):
             else:
                 name = self._settings.collection_name
                 raise MissingStoreError(_missing(folder, name), self.place, entities=self._read_entities())
-            return docs, [positions[key] for key in sorted(positions, key=int)]
+            taken = sorted(positions, key=int)
+            self._has_gaps = [int(at) for at in taken] != list(range(len(taken)))
+            return docs, [positions[at] for at in taken]
         except (
             OSError,
             AttributeError,
@@ -111,6 +114,17 @@ class FaissStore(VectorStore):
                 f"collection {self._settings.collection_name!r} holds vectors of {index.d} numbers, the "
                 f"app's config says embedding_model_dims: {self.dims}"
             )
+        if not self._is_aligned(index):
+            raise ConfigError(
+                f"collection {self._settings.collection_name!r} holds {index.ntotal} vectors for "
+                f"{len(self._order)} positions: Mem0 before 2.0 mixes them up when it updates or deletes, "
+                "and nothing can be added without knowing which is whose; choose another collection, or let "
+                "the app add its memories anew"
+            )
+
+    def _is_aligned(self, index: Any) -> bool:
+        """Tell whether the docstore says whose each vector is."""
+        return not self._has_gaps and len(self._order) == index.ntotal
 
     def _read_entities(self) -> tuple[str, int] | None:
         name = f"{self._settings.collection_name}_entities"
@@ -148,6 +162,8 @@ class FaissStore(VectorStore):
 
     def _vectors(self, ids: Sequence[str]) -> dict[str, tuple[float, ...]]:
         index, wanted = self._open_index(), set(ids)
+        if not self._is_aligned(index):
+            return {}
         # The last position of an id counts: Mem0 leaves the older vectors of an id in the index.
         last = {row_id: at for at, row_id in enumerate(self._order) if row_id in wanted and at < index.ntotal}
         return {row_id: tuple(index.reconstruct(at).tolist()) for row_id, at in last.items()}

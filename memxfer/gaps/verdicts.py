@@ -42,6 +42,7 @@ _MISSING = {
     "widening": "belong to a user whom {target} could not tell from others: more people would see them",
     "no_customer": "need a customer that the connection does not name",
     "undated": "have no date at all, and nobody has decided what becomes of them",
+    "upgrade": "would bring {target}'s store into a newer form that the app which made it may not open",
     "metadata_too_large": "have more metadata than {target} takes, and nobody has decided about them",
 }
 _MISSING_OTHER = "are larger than {target} takes, and nobody has decided what becomes of them"

@@ -1,15 +1,19 @@
 """An app's Mem0, opened without Mem0: its vector store and its history database.
 
+Until the first write a target is looked at only, as a source is, and what is missing of it is not made.
+
 Everything here blocks and runs on the store's one thread. No LLM is ever built, and the embedder
 only for writing.
 """
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from memxfer.spi import (
@@ -22,21 +26,22 @@ from memxfer.spi import (
     ProviderError,
     RecordError,
     Role,
-    UnavailableError,
     WriteReceipt,
 )
-from memxfer_mem0.application import Application
+from memxfer_mem0.application import Application, PgvectorSettings
 from memxfer_mem0.embedding import AppEmbedder, Embedder, LocalEmbedder
 from memxfer_mem0.history import Event, HistoryReader, HistoryWriter
 from memxfer_mem0.mapping import Body
 from memxfer_mem0.payload import KEY
-from memxfer_mem0.stores import Row, VectorStore, open_store
-from memxfer_mem0.stores.base import PROVIDER
+from memxfer_mem0.stores import Access, Row, VectorStore, open_store
+from memxfer_mem0.stores.base import PROVIDER, AbsentStore
 
 __all__ = ["Mem0Client"]
 
 _DIMS = 1536
 """What Mem0 takes where nothing says how long vectors are."""
+_SPARE = 100 * 10**6
+"""Bytes free on the disk of an embedded target below which a warning is given."""
 
 
 class Mem0Client:
@@ -44,9 +49,10 @@ class Mem0Client:
 
     Args:
         application: The app's settings.
-        role: What it is opened for; a target is created where it is missing.
+        role: What it is opened for; a target may be missing, and is made by the first write.
         local_embedder: Embed with the stand-in instead of the app's embedder.
         reuse_vectors: Keep vectors of the same model and size.
+        upgrade: A write may bring the store into a form that an older app cannot open.
 
     Raises:
         ConfigError: A path, collection or setting is wrong, or the store is open in an app.
@@ -55,21 +61,33 @@ class Mem0Client:
     """
 
     def __init__(
-        self, application: Application, role: Role, *, local_embedder: bool, reuse_vectors: bool
+        self,
+        application: Application,
+        role: Role,
+        *,
+        local_embedder: bool,
+        reuse_vectors: bool,
+        upgrade: bool = False,
     ) -> None:
         self._application = application
         self._reuse_vectors = reuse_vectors
+        self._is_target = role is Role.TARGET
+        self._may_upgrade = upgrade
+        self._is_writing = False
         self._history: HistoryReader | None = None
         self._writer: HistoryWriter | None = None
         self._embedder: Embedder | None = None
-        self.vectors: VectorStore = open_store(application.store, create=role is Role.TARGET)
+        self._lacking: tuple[str, ...] = ()
+        self.vectors: VectorStore = open_store(
+            application.store, Access.LOOK if self._is_target else Access.READ
+        )
         try:
-            if role is Role.TARGET:
-                self._embedder = self._open_embedder(local=local_embedder)
-                if application.history is not None:
-                    self._writer = HistoryWriter(application.history)
             if application.history is not None and application.history.is_file():
                 self._history = HistoryReader(application.history)
+            if self._is_target:
+                self._embedder = self._open_embedder(local=local_embedder)
+                self._check_entities(self._embedder.dims)
+                self._lacking = self._history.check_writable() if self._history else ()
         except BaseException:
             self.close()
             raise
@@ -87,10 +105,27 @@ class Mem0Client:
             )
         return embedder
 
+    def _check_entities(self, embedder: int | None) -> None:
+        dims = self.vectors.dims or getattr(self._application.store, "embedding_model_dims", None) or embedder
+        name, length = self.vectors.entities or ("", dims)
+        if None not in (dims, length) and length != dims:
+            raise ConfigError(
+                f"collection {name!r} holds vectors of {length} numbers, the memories beside it have {dims}: "
+                "Mem0 links entities there, and the app's next add would fail; remove that collection, which "
+                "Mem0 makes anew, or choose another collection_name"
+            )
+
     @property
     def knows_history(self) -> bool:
         """Whether earlier versions can be read, or written."""
-        return self._writer is not None or (self._history is not None and not self._history.is_empty)
+        if self._is_target:
+            return self._application.history is not None
+        return self._history is not None and not self._history.is_empty
+
+    @property
+    def undecided_upgrade(self) -> str | None:
+        """What a write would do to an older app, where nobody has agreed to it."""
+        return None if self._may_upgrade else self.vectors.upgrade
 
     def info(self, role: Role) -> BackendInfo:
         """Return what there is, for people."""
@@ -98,16 +133,48 @@ class Mem0Client:
             rows = self.vectors.count()
         details = {"rows": str(rows), "dims": str(self.vectors.dims or "unknown")}
         warnings = [*self._application.warnings, *self.vectors.warnings]
+        copied = sum(part.copied or 0 for part in (self.vectors, self._history) if part is not None)
+        if copied:
+            details["read_from"] = f"a private copy of {max(copied / 10**6, 0.1):,.1f} MB"
         if role is Role.SOURCE:
             details |= self._history_details()
             warnings += self._history_warnings(details)
             if rows == 0:
                 warnings.append("the collection is empty; is it the one the app uses?")
-        elif isinstance(self._embedder, LocalEmbedder):
+        else:
+            if self._history is not None and not self._history.is_empty:
+                details["history_rows"] = str(self._history.count())  # tells of a damaged file too
+            warnings += self._target_warnings()
+        return BackendInfo(f"Mem0 on {self.vectors.place.summary}", tuple(warnings), details)
+
+    def _target_warnings(self) -> list[str]:
+        warnings = []
+        if self.vectors.upgrade is not None:
+            warnings.append(
+                f"{self.vectors.upgrade}; upgrade = true on the connection agrees to that"
+                if self.undecided_upgrade
+                else self.vectors.upgrade
+            )
+        if self._lacking:
+            warnings.append(
+                f"the history table is one of an older Mem0, without {', '.join(self._lacking)}: versions "
+                "are written without them"
+            )
+        if isinstance(self._embedder, LocalEmbedder):
             warnings.append(
                 'embedder = "local" makes vectors without meaning: for rehearsals; embed again before use'
             )
-        return BackendInfo(f"Mem0 on {self.vectors.place.summary}", tuple(warnings), details)
+        return [*warnings, *self._room_warnings()]
+
+    def _room_warnings(self) -> list[str]:
+        path = Path(self.vectors.place.path or "")
+        there = next((folder for folder in (path, *path.parents) if folder.is_dir()), None)
+        if not path.is_absolute() or there is None or isinstance(self._application.store, PgvectorSettings):
+            return []
+        free = shutil.disk_usage(there).free
+        if free >= _SPARE:
+            return []
+        return [f"the disk of {path} has {free / 10**6:,.0f} MB free: a write may fill it"]
 
     def _history_details(self) -> dict[str, str]:
         if self._history is None or self._history.is_empty:
@@ -165,8 +232,38 @@ class Mem0Client:
         with self._speaking("lookup"):
             return {key: tuple(sorted(ids)) for key, ids in self.vectors.find(keys).items()} if keys else {}
 
+    def _open_for_writing(self) -> None:
+        """Open the store itself in place of what was looked at; make what is missing of it."""
+        if self._is_writing:
+            return
+        if self.undecided_upgrade is not None:
+            raise ConfigError(f"{self.undecided_upgrade}; upgrade = true on the connection agrees to that")
+        vectors = self._open_vectors()
+        writer, history = None, self._history
+        try:
+            if self._application.history is not None:
+                writer = HistoryWriter(self._application.history)
+                history = HistoryReader(self._application.history, is_ours=True)
+        except BaseException:
+            _close(vectors, writer)
+            raise
+        looked = self.vectors, None if history is self._history else self._history
+        self.vectors, self._history, self._writer, self._is_writing = vectors, history, writer, True
+        _close(*looked)
+
+    def _open_vectors(self) -> VectorStore:
+        try:
+            return open_store(self._application.store, Access.WRITE)
+        except (OSError, sqlite3.Error) as error:
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise ConfigError(
+                f"{self.vectors.place.summary} cannot be opened for writing ({reason})"
+            ) from error
+
     def write(self, batch: Sequence[Document]) -> list[WriteReceipt]:
         """Store documents; see `MemoryProvider.write`."""
+        with self._speaking("connect"):
+            self._open_for_writing()
         with self._speaking("write", may_have_happened=False):
             ids = dict.fromkeys(document.body.row.id for document in batch)
             present = self.vectors.get(list(ids))
@@ -246,6 +343,10 @@ class Mem0Client:
 
     def delete(self, ids: Sequence[str]) -> int:
         """Remove rows and the history that memxfer wrote for them."""
+        if isinstance(self.vectors, AbsentStore):
+            return 0
+        with self._speaking("connect"):
+            self._open_for_writing()
         with self._speaking("delete"):
             removed = self.vectors.delete(ids)
             if self._writer is not None:
@@ -261,32 +362,22 @@ class Mem0Client:
             yield
         except (ProviderError, ConfigError):
             raise
-        except sqlite3.Error as error:
-            raise self._storage_error(error, operation, may_have_happened=may_have_happened) from error
         except Exception as error:
             known = self.vectors.classify(error, operation if may_have_happened else "read")
             if known is None:
                 raise
             raise known from error
 
-    def _storage_error(
-        self, error: sqlite3.Error, operation: str, *, may_have_happened: bool
-    ) -> ProviderError:
-        known = self.vectors.classify(error, operation)
-        if may_have_happened and operation == "write" and known is not None:
-            return known
-        return UnavailableError(
-            f"an SQLite file of the store is busy or failing ({type(error).__name__})",
-            provider=PROVIDER,
-            operation=operation,
-        )
-
     def close(self) -> None:
         """Let go of everything. Idempotent."""
-        for part in (self._history, self._writer, self.vectors):
-            if part is not None:
-                part.close()
+        _close(self._history, self._writer, self.vectors)
         self._history = self._writer = None
+
+
+def _close(*parts: VectorStore | HistoryReader | HistoryWriter | None) -> None:
+    for part in parts:
+        if part is not None:
+            part.close()
 
 
 def _conflict() -> RecordError:

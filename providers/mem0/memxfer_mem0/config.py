@@ -36,6 +36,11 @@ class Mem0OssConfig(ConnectionConfig):
         "app",
         description="as a target: the app's own embedder, or a local stand-in without meaning for rehearsals",
     )
+    upgrade: bool = decision(
+        False,
+        description="as a target: the store may be brought into the form of the installed qdrant-client, "
+        "chromadb or Mem0, though an app with the older one that made it may then be unable to open it",
+    )
     unscoped: str | None = decision(
         None,
         pattern=r"^(skip|assign:\S+)$",

@@ -3,17 +3,22 @@
 The table has no index on `memory_id`, so asking it memory by memory scans it each time (mem0ai 2.2.1:
 about 200 memories a second on 23,000 rows). It is read once, in bulk, into a sorted list of
 (memory, rowid) in a temporary file; a page then costs one join. New rows are picked up as they come.
+
+SQLite makes files beside a database in WAL mode even to read it, and cannot finish what a killed app left
+without writing; such a database is read from a copy.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from memxfer.spi import ConfigError
+from memxfer.spi import ConfigError, PrivateCopy, UnavailableError
+from memxfer_mem0.stores.base import PROVIDER, may_pass
 
 __all__ = ["Event", "HistoryReader", "HistoryWriter"]
 
@@ -34,13 +39,15 @@ CREATE TABLE IF NOT EXISTS history (
     role         TEXT
 )
 """
-_INSERT = (
-    "INSERT OR IGNORE INTO history (id, memory_id, old_memory, new_memory, event, created_at, updated_at, "
-    "is_deleted, actor_id, role) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
+_WRITTEN: Final = ("id", "memory_id", *_COLUMNS[:5], "is_deleted", *_COLUMNS[5:])
+_REQUIRED: Final = ("id", "memory_id", "old_memory", "new_memory", "event")
+_FORMER: Final = {"old_memory": "prev_value", "new_memory": "new_value", "updated_at": "timestamp"}
+"""What columns were called before mem0ai 0.1, which also wrote its events small."""
+_WAL: Final = b"\x02\x02"
+"""Bytes 18 and 19 of a database in WAL mode."""
 _DELETED = (
-    "SELECT count(*) FROM (SELECT event, max(rowid) FROM history WHERE memory_id IS NOT NULL "
-    "GROUP BY memory_id) WHERE event = 'DELETE'"
+    "SELECT count(*) FROM (SELECT event, max(rowid) FROM app.history WHERE memory_id IS NOT NULL "
+    "GROUP BY memory_id) WHERE upper(event) = 'DELETE'"
 )
 
 
@@ -70,28 +77,39 @@ class Event:
 class HistoryReader:
     """Reads a history database and never changes it.
 
+    Attributes:
+        columns: Those of its table; none where it has no such table.
+        copied: Bytes of the private copy that is read instead, where there is one.
+
     Args:
         path: The SQLite file; it must exist.
+        is_ours: This process writes to it: it is read where it is.
 
     Raises:
-        ConfigError: It is not a history database.
+        ConfigError: It is not a history database, or is damaged.
+        UnavailableError: It is locked.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_ours: bool = False) -> None:
+        self._path = path
+        self._last = 0
+        self._copy = None if is_ours else _copy(path)
+        self.copied = self._copy.size if self._copy else None
+        place = self._copy.path / path.name if self._copy else path.absolute()
         self._index = sqlite3.connect("", uri=True)
         self._index.text_factory = lambda raw: raw.decode("utf-8", "backslashreplace")
-        self._last = 0
         try:
-            self._index.execute("ATTACH ? AS app", [f"{path.absolute().as_uri()}?mode=ro"])
-            known = {row[1] for row in self._index.execute("PRAGMA app.table_info(history)")}
-        except sqlite3.DatabaseError as error:
-            self._index.close()
-            raise ConfigError(
-                f"history_db_path: {path} is not a history database that can be read ({type(error).__name__})"
-            ) from error
+            with _telling(path):
+                self._index.execute(
+                    "ATTACH ? AS app", [f"{place.as_uri()}?mode={'rw' if self._copy else 'ro'}"]
+                )
+                known = {row[1] for row in self._index.execute("PRAGMA app.table_info(history)")}
+        except BaseException:
+            self.close()
+            raise
+        self.columns = frozenset(known)
         self.is_empty = not {"memory_id", "event"} <= known
-        # Older tables lack columns; Mem0 itself takes over the ones both have.
-        self._select = ", ".join(f"h.{name}" if name in known else "NULL" for name in _COLUMNS)
+        self._select = ", ".join(_column(name, known) for name in _COLUMNS)
         self._index.execute(
             "CREATE TABLE chain (memory_id TEXT, row INTEGER, PRIMARY KEY (memory_id, row)) WITHOUT ROWID"
         )
@@ -100,16 +118,17 @@ class HistoryReader:
         """Return what happened to these memories, oldest first; memories without rows are absent."""
         if self.is_empty or not memory_ids:
             return {}
-        self._catch_up()
         marks = ", ".join("?" * len(memory_ids))
-        rows = self._index.execute(
-            f"SELECT c.memory_id, {self._select} FROM chain c JOIN app.history h ON h.rowid = c.row "  # noqa: S608 - fixed names and marks
-            f"WHERE c.memory_id IN ({marks}) ORDER BY c.memory_id, c.row",
-            list(memory_ids),
-        )
         found: dict[str, list[Event]] = {}
-        for memory_id, *values in rows:
-            found.setdefault(memory_id, []).append(Event(*values))
+        with _telling(self._path):
+            self._catch_up()
+            rows = self._index.execute(
+                f"SELECT c.memory_id, {self._select} FROM chain c JOIN app.history h ON h.rowid = c.row "  # noqa: S608 - fixed names and marks
+                f"WHERE c.memory_id IN ({marks}) ORDER BY c.memory_id, c.row",
+                list(memory_ids),
+            )
+            for memory_id, *values in rows:
+                found.setdefault(memory_id, []).append(Event(*values))
         return found
 
     def _catch_up(self) -> None:
@@ -126,64 +145,146 @@ class HistoryReader:
 
     def count(self) -> int:
         """Return the number of rows."""
-        return (
-            0 if self.is_empty else int(self._index.execute("SELECT count(*) FROM app.history").fetchone()[0])
-        )
+        return 0 if self.is_empty else self._number("SELECT count(*) FROM app.history")
 
     def deleted(self) -> int:
         """Return how many memories exist in the history only, because they were deleted."""
-        if self.is_empty:
-            return 0
-        return int(self._index.execute(_DELETED.replace("FROM history", "FROM app.history")).fetchone()[0])
+        return 0 if self.is_empty else self._number(_DELETED)
+
+    def _number(self, statement: str) -> int:
+        with _telling(self._path):
+            return int(self._index.execute(statement).fetchone()[0])
+
+    def check_writable(self) -> tuple[str, ...]:
+        """Return the columns that Mem0's table has and this one lacks: rows are written without them.
+
+        Raises:
+            ConfigError: It lacks one without which a row says nothing.
+        """
+        return _lacking(self._path, self.columns) if self.columns else ()
 
     def close(self) -> None:
-        """Close the database and drop the temporary list."""
+        """Close the database, and drop the temporary list and the copy."""
         self._index.close()
+        if self._copy is not None:
+            self._copy.close()
 
 
 class HistoryWriter:
     """Adds rows of its own, by ids that make a replay add nothing, and removes no others.
 
     Args:
-        path: The SQLite file; made, with Mem0's table, when it is missing.
+        path: The SQLite file; made, with Mem0's table, when it is missing. The table of an older Mem0 is
+            left as it is: rows get the columns that it has.
 
     Raises:
-        ConfigError: It cannot be opened or is not a database.
+        ConfigError: It cannot be opened, is not a database, or has another table of that name.
+        UnavailableError: It is locked.
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path)
-            self._db.execute(_TABLE)
-            self._db.commit()
-        except (sqlite3.Error, OSError) as error:
+        except OSError as error:
             raise ConfigError(
-                f"history_db_path: {path} cannot be opened for writing ({type(error).__name__})"
+                f"history_db_path: the folder of {path} cannot be made ({error.strerror})"
             ) from error
+        with _telling(path):
+            self._db = sqlite3.connect(path)
+        try:
+            with _telling(path), self._db:
+                self._db.execute(_TABLE)
+                known = {row[1] for row in self._db.execute("PRAGMA table_info(history)")}
+            _lacking(path, known)
+        except BaseException:
+            self._db.close()
+            raise
+        self._at = [at for at, name in enumerate(_WRITTEN) if name in known]
+        names = ", ".join(_WRITTEN[at] for at in self._at)
+        marks = ", ".join("?" * len(self._at))
+        self._insert = f"INSERT OR IGNORE INTO history ({names}) VALUES ({marks})"  # noqa: S608 - fixed names
 
     def add(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows in the order of `history`'s columns; those whose id is there already are left alone.
 
         Raises:
-            sqlite3.Error: Nothing was inserted.
+            UnavailableError, ConfigError: Nothing was inserted.
         """
-        with self._db:
-            self._db.executemany(_INSERT, rows)
+        with _telling(self._path), self._db:
+            self._db.executemany(self._insert, [[row[at] for at in self._at] for row in rows])
 
     def remove(self, memory_ids: Sequence[str]) -> None:
         """Remove the rows that memxfer added for these memories.
 
         Raises:
-            sqlite3.Error: Nothing was removed.
+            UnavailableError, ConfigError: Nothing was removed.
         """
         bounds = [(f"{row_prefix(memory_id)}:", f"{row_prefix(memory_id)};") for memory_id in memory_ids]
-        with self._db:
+        with _telling(self._path), self._db:
             self._db.executemany("DELETE FROM history WHERE id >= ? AND id < ?", bounds)
 
     def close(self) -> None:
         """Close the database."""
         self._db.close()
+
+
+def _column(name: str, known: set[str]) -> str:
+    """Return what to select for a column: older tables lack some, or call them otherwise."""
+    if name == "event":
+        return "upper(h.event)"
+    called = name if name in known else _FORMER.get(name, "")
+    return f"h.{called}" if called in known else "NULL"
+
+
+def _lacking(path: Path, known: frozenset[str] | set[str]) -> tuple[str, ...]:
+    for name in _REQUIRED:
+        if name not in known and _FORMER["old_memory"] in known:
+            raise ConfigError(
+                f"history_db_path: {path} is of Mem0 before 0.1, whose table cannot take what memxfer "
+                "writes: open it once with mem0ai 0.1.60, which changes it over, or give another file"
+            )
+        if name not in known:
+            raise ConfigError(
+                f"history_db_path: the table history in {path} has no column {name}: it is not Mem0's; "
+                "give the file that the app uses"
+            )
+    return tuple(name for name in _WRITTEN if name not in known)
+
+
+def _copy(path: Path) -> PrivateCopy | None:
+    """Return a copy of a database that cannot be read without changing what is beside it."""
+    beside = [f"{path.name}{end}" for end in ("-wal", "-journal")]
+    try:
+        with path.open("rb") as stream:
+            is_wal = stream.read(20)[18:] == _WAL
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ConfigError(f"history_db_path: {path} cannot be read ({reason})") from error
+    if not is_wal and not any((path.parent / name).exists() for name in beside):
+        return None
+    return PrivateCopy(
+        path.absolute().parent, what=f"the history database {path.name}", names=[path.name, *beside]
+    )
+
+
+@contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into memxfer's."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        # SQLite's texts name tables and columns, and never a value.
+        if may_pass(error):
+            raise UnavailableError(
+                f"the history database {path} is busy or failing ({error})",
+                provider=PROVIDER,
+                operation="history",
+            ) from error
+        raise ConfigError(
+            f"history_db_path: {path} is not a history database that can be used ({error}); restore it from "
+            "a backup, or give the file that the app uses"
+        ) from error
 
 
 def row_prefix(memory_id: str) -> str:

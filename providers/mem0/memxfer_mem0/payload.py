@@ -101,6 +101,8 @@ _KINDS = frozenset(
         "procedure",
     ]
 )
+_SECONDS = (10**9, 10**10)
+"""Numbers that can be taken for seconds since 1970: the years 2001 to 2286."""
 _OTHER = "memxfer:"
 """Marks a kind in `memory_type` that is in no list, so that an app's own types are not taken for kinds."""
 _MEM0_KINDS = {"semantic_memory": "fact", "episodic_memory": "episode", "procedural_memory": "procedure"}
@@ -138,9 +140,13 @@ def reason_for_no_memory(payload: Any) -> str:
 def time_of(value: Any) -> datetime | None:
     """Read a time of Mem0's: any offset (versions before 1.0.7 wrote US/Pacific); without one it is UTC.
 
+    Versions before 0.1 wrote whole seconds since 1970.
+
     Returns:
-        The time in UTC, or `None` for what is not ISO 8601; nothing is guessed.
+        The time in UTC, or `None` for what is neither that nor ISO 8601; nothing is guessed.
     """
+    if type(value) is int and _SECONDS[0] <= value < _SECONDS[1]:
+        return datetime.fromtimestamp(value, UTC)
     if not isinstance(value, str) or not value:
         return None
     try:

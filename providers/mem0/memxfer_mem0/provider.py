@@ -141,6 +141,7 @@ class Mem0OssProvider(MemoryProvider[Mem0OssConfig]):
             role,
             local_embedder=self.config.embedder == "local",
             reuse_vectors=self.config.reuse_vectors,
+            upgrade=self.config.upgrade,
         )
 
     async def _aclose(self) -> None:
@@ -209,6 +210,8 @@ class Mem0OssProvider(MemoryProvider[Mem0OssConfig]):
     # -- writing ------------------------------------------------------------------------------
 
     def _prepare(self, record: MemoryRecord, key: str, envelope: Mapping[str, Any]) -> Prepared:
+        if self._client is not None and self._client.undecided_upgrade is not None:
+            return self._undecided_upgrade(self._client.undecided_upgrade)
         if not _has_scope(record.scope):
             decided = self._without_scope(record)
             if not isinstance(decided, MemoryRecord):
@@ -235,6 +238,10 @@ class Mem0OssProvider(MemoryProvider[Mem0OssConfig]):
             has_history=client is not None and client.knows_history,
             flat=application is not None and isinstance(application.store, ChromaSettings),
         )
+
+    def _undecided_upgrade(self, what: str) -> Refused:
+        error = RecordError(what, provider=self.name, operation="prepare", code="upgrade")
+        return Refused(error, remedies=("upgrade = true",))
 
     def _without_scope(self, record: MemoryRecord) -> MemoryRecord | Prepared:
         decision = self.config.unscoped

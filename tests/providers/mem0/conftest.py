@@ -11,8 +11,10 @@ import pytest
 
 from memxfer.spi import MemoryRecord, Partition, Role, Scope
 from memxfer_mem0 import Mem0OssConfig, Mem0OssProvider
+from memxfer_mem0.application import load_application
 from memxfer_mem0.embedding import LocalEmbedder
 from memxfer_mem0.sdk import import_mem0
+from memxfer_mem0.stores import Access, open_store
 
 DIMS = 16
 KINDS = ("qdrant", "chroma", "faiss", "pgvector")
@@ -117,6 +119,17 @@ class App:
         await provider.connect(role)
         return provider
 
+    async def writing(self):
+        """Return a target whose store is open for writing, though nothing was written."""
+        provider = await self.connected(Role.TARGET)
+        await provider._worker.run(provider._client._open_for_writing)
+        return provider
+
+    def make(self, **fields):
+        """Make the store as a first write does, with other fields if wanted; nothing is in it."""
+        settings = load_application(self.settings()).store.model_copy(update=fields)
+        open_store(settings, Access.WRITE).close()
+
     async def read(self, **changes):
         """Open the store, read everything, close it; return the records by id."""
         provider = await self.connected(**changes)
@@ -132,6 +145,14 @@ class App:
             return await provider.write(
                 [provider.prepare(one, key_of(one), envelope or {}) for one in records]
             )
+        finally:
+            await provider.aclose()
+
+    async def delete(self, *ids):
+        """Delete memories of a target; return how many were there."""
+        provider = await self.connected(Role.TARGET)
+        try:
+            return await provider.delete(ids)
         finally:
             await provider.aclose()
 
@@ -164,6 +185,20 @@ async def walk(provider, limit=1000):
         cursor = page.next_cursor
         if cursor is None:
             return records, ignored
+
+
+def tree(folder):
+    """Return all that is in a folder: content and time of each file, time of each folder in it.
+
+    A folder's time tells of files that came and went again.
+    """
+    return {
+        str(path.relative_to(folder)): (
+            path.stat().st_mtime_ns,
+            hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None,
+        )
+        for path in (folder, *folder.rglob("*"))
+    }
 
 
 def key_of(record):
@@ -224,6 +259,12 @@ def app(request, new_app):
 @pytest.fixture
 def qdrant_app(new_app):
     return new_app("qdrant", "app")
+
+
+@pytest.fixture(name="tree")
+def _tree():
+    """Return a function that tells all that is in a folder."""
+    return tree
 
 
 @pytest.fixture

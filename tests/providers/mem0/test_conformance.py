@@ -12,6 +12,7 @@ from memxfer_mem0 import Mem0OssProvider
 class TestMem0Oss(ProviderConformance):
     @pytest.fixture
     def provider_factory(self, app):
+        app.make()  # what is read has to be there
         config = app.settings(embedder="local")
         return lambda: Mem0OssProvider(config)
 

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.anyio
 
 async def test_a_busy_history_stores_nothing_and_may_be_tried_again(qdrant_app, make_record, monkeypatch):
     await qdrant_app.write(make_record(1))
-    provider = await qdrant_app.connected(Role.TARGET)
+    provider = await qdrant_app.writing()
     document = provider.prepare(make_record(2), "mx:k", {})
     await provider._worker.run(provider._client._writer._db.execute, "PRAGMA busy_timeout = 1")
     other = sqlite3.connect(qdrant_app.history)
@@ -29,7 +29,7 @@ async def test_a_busy_history_stores_nothing_and_may_be_tried_again(qdrant_app, 
 
 
 async def test_a_write_that_breaks_off_is_unknown_and_can_be_repeated(app, make_record, monkeypatch):
-    provider = await app.connected(Role.TARGET)
+    provider = await app.writing()
     documents = [provider.prepare(make_record(n), f"mx:{n}", {}) for n in range(3)]
     store = provider._client.vectors
     real = store.upsert

@@ -39,7 +39,10 @@ def written(record):
         ("0001-01-01T00:00:00+14:00", None),
         ("yesterday", None),
         ("", None),
-        (1714557600, None),
+        (1714557600, datetime(2024, 5, 1, 10, tzinfo=UTC)),
+        (1714557600123, None),
+        (17, None),
+        (True, None),
         (None, None),
     ],
 )

@@ -150,7 +150,7 @@ async def test_a_lost_connection_to_postgres_is_unknown_on_a_write_and_may_pass_
 ):
     app = new_app("pgvector", "app")
     await app.write(make_record(1))
-    provider = await app.connected(Role.TARGET)
+    provider = await app.writing()
     document = provider.prepare(make_record(2), "mx:2", {})
     store = provider._client.vectors
     upsert = store.upsert

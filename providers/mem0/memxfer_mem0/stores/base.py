@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
-from memxfer.spi import CursorExpiredError, ProviderError, UnsupportedOperationError
+from memxfer.spi import ConfigError, CursorExpiredError, ProviderError, UnsupportedOperationError
 
 __all__ = [
     "PROVIDER",
+    "AbsentStore",
+    "Access",
+    "MissingStoreError",
     "Place",
     "Row",
     "VectorStore",
     "make_cursor",
+    "may_pass",
     "parse_cursor",
     "slice_ids",
 ]
@@ -25,6 +31,17 @@ __all__ = [
 PROVIDER = "mem0-oss"
 KEY = "memxfer_key"
 """Payload field that carries the document key of a row that memxfer wrote."""
+
+
+class Access(StrEnum):
+    """What a store is opened for."""
+
+    READ = "read"
+    """A source: it has to be there, and nothing in it changes."""
+    LOOK = "look"
+    """A target before its first write: it may be missing, and nothing in it changes."""
+    WRITE = "write"
+    """A target: what is missing is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +82,27 @@ class Place:
         return f"{Path(self.path).resolve()}#{self.namespace}" if self.path else ""
 
 
+class MissingStoreError(ConfigError):
+    """There is no such store or collection.
+
+    Attributes:
+        place: Where it would be.
+        upgrade: What making it there would do to the app's other collections; see `VectorStore.upgrade`.
+        entities: See `VectorStore.entities`.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        place: Place,
+        *,
+        upgrade: str | None = None,
+        entities: tuple[str, int] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.place, self.upgrade, self.entities = place, upgrade, entities
+
+
 class VectorStore(ABC):
     """A collection of rows.
 
@@ -74,14 +112,22 @@ class VectorStore(ABC):
         place: Where it is.
         dims: Length of its vectors, where known.
         warnings: What the user should know.
+        copied: Bytes of the private copy that is read instead of the store, where there is one.
+        upgrade: What the first write does to a store that an older package made, for an app that still
+            has that package; `None` when it can open the store afterwards.
+        entities: Name and length of vectors of the collection of entities that Mem0 2.x keeps beside the
+            memories, by the same embedder; where a target has one.
     """
 
     is_experimental: ClassVar[bool] = False
-    max_batch: ClassVar[int] = 256
+    max_batch: int = 256
 
     place: Place
     dims: int | None = None
     warnings: tuple[str, ...] = ()
+    copied: int | None = None
+    upgrade: str | None = None
+    entities: tuple[str, int] | None = None
 
     @abstractmethod
     def page(self, cursor: str | None, limit: int, *, with_vectors: bool) -> tuple[list[Row], str | None]:
@@ -132,6 +178,56 @@ class VectorStore(ABC):
         return UnsupportedOperationError(
             "mem0-oss writes to qdrant, chroma, faiss and pgvector only", provider=PROVIDER
         )
+
+
+class AbsentStore(VectorStore):
+    """A target that the first write will make: nothing is in it.
+
+    Args:
+        missing: How its absence was found.
+        max_batch: Most rows of one `upsert` of the store that is made.
+    """
+
+    def __init__(self, missing: MissingStoreError, *, max_batch: int) -> None:
+        self.place, self.upgrade, self.entities = missing.place, missing.upgrade, missing.entities
+        self.max_batch = max_batch
+        self.warnings = ("there is no such collection yet: the first write makes it",)
+
+    def page(self, cursor: str | None, limit: int, *, with_vectors: bool) -> tuple[list[Row], str | None]:
+        """Return no rows."""
+        return [], None
+
+    def get(self, ids: Sequence[str]) -> dict[str, Row]:
+        """Return no rows."""
+        return {}
+
+    def count(self) -> int:
+        """Return 0."""
+        return 0
+
+    def find(self, keys: Sequence[str]) -> dict[str, list[str]]:
+        """Return no ids."""
+        return {}
+
+    def classify(self, error: Exception, operation: str) -> ProviderError | None:
+        """Return `None`: no vendor is asked."""
+        return None
+
+    def close(self) -> None:
+        """Let go of nothing."""
+
+
+_PASSING: Final = frozenset(
+    {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL}
+)
+
+
+def may_pass(error: sqlite3.Error) -> bool:
+    """Tell whether the same call may succeed later: the file is locked, or the disk fails or is full.
+
+    A missing table or column, a damaged file and one that may not be written stay as they are.
+    """
+    return getattr(error, "sqlite_errorcode", -1) & 0xFF in _PASSING
 
 
 def make_cursor(after: str | int) -> str:

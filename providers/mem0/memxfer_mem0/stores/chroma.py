@@ -3,30 +3,52 @@
 A listing with limit and offset is not in the order of ids (chromadb 1.5.9), so all ids are read and
 sorted once and pages are fetched by id. Metadata is flat: a row that memxfer writes keeps nested
 values as JSON text and names them in `memxfer_json`.
+
+A client brings the database of a folder up to its own version when it opens it, and older clients than
+that then fail on it (1.0 and 1.1 panic), so a folder that is only read is copied first.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
+import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from memxfer.spi import (
     AmbiguousError,
     AuthError,
     BatchRefusedError,
     ConfigError,
+    PrivateCopy,
     ProviderError,
     UnavailableError,
 )
 from memxfer_mem0.application import ChromaSettings
 from memxfer_mem0.sdk import import_sdk
-from memxfer_mem0.stores.base import KEY, PROVIDER, Place, Row, VectorStore, slice_ids
+from memxfer_mem0.stores.base import (
+    KEY,
+    PROVIDER,
+    Access,
+    MissingStoreError,
+    Place,
+    Row,
+    VectorStore,
+    slice_ids,
+)
 
 __all__ = ["ChromaStore", "is_flat"]
 
+_DATABASE: Final = "chroma.sqlite3"
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_UPGRADE: Final = (
+    "the installed chromadb changes this folder's database into its own form when it writes; an app with the "
+    "older chromadb that made it may not open it afterwards, until it is upgraded too"
+)
 _NESTED = "memxfer_json"
 _MAX_INT = 2**63
 
@@ -34,42 +56,89 @@ _MAX_INT = 2**63
 class ChromaStore(VectorStore):
     """A collection of Chroma's."""
 
-    def __init__(self, settings: ChromaSettings, *, create: bool) -> None:
+    def __init__(self, settings: ChromaSettings, access: Access) -> None:
         self._chromadb = import_sdk("chromadb")
         self._ids: list[str] | None = None
-        if settings.path and not create and not (Path(settings.path) / "chroma.sqlite3").is_file():
-            raise ConfigError(f"vector_store.config.path: no Chroma store in {settings.path}")
+        self._copy: PrivateCopy | None = None
+        self._client: Any = None
+        self.place = _place(settings)
         try:
-            self._client = _connect(self._chromadb, settings)
-            self._collection = self._open(settings.collection_name, create=create)
-        except self._chromadb.errors.InvalidArgumentError as error:
-            raise ConfigError(
-                f"vector_store.config: Chroma does not take these settings; is {settings.collection_name!r} "
-                "a name it allows (3 to 512 letters, digits, dots, dashes)?"
-            ) from error
-        except Exception as error:
-            known = self.classify(error, "connect")
+            self._connect(settings, access)
+            self._collection = self._open(settings.collection_name, access)
+            self.dims = _dims(self._collection)
+        except BaseException as error:
+            self.close()
+            known = self._refused(error, settings)
             if known is None:
                 raise
             raise known from error
-        self.place = _place(settings)
-        self.dims = self._read_dims()
 
-    def _open(self, name: str, *, create: bool) -> Any:
-        if create:
+    def _connect(self, settings: ChromaSettings, access: Access) -> None:
+        path = settings.path if self.place.path is not None else None
+        if path is None or access is Access.WRITE:
+            self._client = _connect(self._chromadb, settings, path=settings.path)
+            return
+        if not (Path(path) / _DATABASE).is_file():
+            raise MissingStoreError(f"vector_store.config.path: no Chroma store in {path}", self.place)
+        self._copy = PrivateCopy(Path(path), what="the Chroma store", names=_files(Path(path)))
+        self.copied = self._copy.size
+        before = self._migrations(path)
+        self._client = _connect(self._chromadb, settings, path=str(self._copy.path))
+        self.upgrade = _UPGRADE if self._migrations(path) != before else None
+
+    def _migrations(self, path: str) -> set[tuple[Any, ...]]:
+        """Return which forms the copied database has been brought into."""
+        assert self._copy is not None  # noqa: S101 - copied before
+        try:
+            with closing(sqlite3.connect(self._copy.path / _DATABASE)) as database:
+                return set(database.execute("SELECT dir, version, hash FROM migrations"))
+        except sqlite3.Error as error:
+            raise ConfigError(
+                f"{Path(path) / _DATABASE} cannot be read as a database of Chroma's ({error}): it is "
+                "damaged, or another program's; restore it from a backup"
+            ) from error
+
+    def _open(self, name: str, access: Access) -> Any:
+        if access is Access.WRITE:
             return self._client.get_or_create_collection(name=name, embedding_function=None)
+        if access is Access.LOOK:
+            self.entities = self._read_entities(f"{name}_entities")
         try:
             return self._client.get_collection(name=name, embedding_function=None)
         except self._chromadb.errors.NotFoundError as error:
             known = sorted(collection.name for collection in self._client.list_collections())
-            raise ConfigError(
+            raise MissingStoreError(
                 f"vector_store.config.collection_name: no collection {name!r} in this Chroma store; "
-                f"there are: {', '.join(known) or 'none'}"
+                f"there are: {', '.join(known) or 'none'}",
+                self.place,
+                upgrade=self.upgrade,
+                entities=self.entities,
             ) from error
 
-    def _read_dims(self) -> int | None:
-        vectors = self._collection.get(limit=1, include=["embeddings"])["embeddings"]
-        return len(vectors[0]) if vectors is not None and len(vectors) else None
+    def _read_entities(self, name: str) -> tuple[str, int] | None:
+        try:
+            dims = _dims(self._client.get_collection(name=name, embedding_function=None))
+        except self._chromadb.errors.NotFoundError:
+            return None
+        return None if dims is None else (name, dims)
+
+    def _refused(self, error: BaseException, settings: ChromaSettings) -> Exception | None:
+        """Return what an error at opening means; `None` for one that says it itself."""
+        if isinstance(error, ConfigError):
+            return None
+        if isinstance(error, self._chromadb.errors.InvalidArgumentError):
+            return ConfigError(
+                f"vector_store.config: Chroma does not take these settings; is {settings.collection_name!r} "
+                "a name it allows (3 to 512 letters, digits, dots, dashes)?"
+            )
+        # A panic of its Rust part is no Exception.
+        if self._copy is not None and (isinstance(error, Exception) or _is_panic(error)):
+            return ConfigError(
+                f"Chroma cannot open a copy of the store in {settings.path} ({type(error).__name__}): it is "
+                "damaged, or of a version of chromadb that the installed one cannot read; open it with the "
+                "app's chromadb"
+            )
+        return self.classify(error, "connect") if isinstance(error, Exception) else None
 
     def page(self, cursor: str | None, limit: int, *, with_vectors: bool) -> tuple[list[Row], str | None]:
         """Return a page by id; see `VectorStore.page`."""
@@ -148,14 +217,32 @@ class ChromaStore(VectorStore):
         return kind(f"Chroma failed ({name})", provider=PROVIDER, operation=operation)
 
     def close(self) -> None:
-        """Let go of the client; the app's own in this process stays open."""
-        self._client.close()
+        """Let go of the client, and of the copy; the app's own client in this process stays open."""
+        if self._client is not None:
+            self._client.close()
+        if self._copy is not None:
+            self._copy.close()
 
 
 _FAMILY = ("chromadb", "httpx", "sqlite3")
 
 
-def _connect(chromadb: Any, settings: ChromaSettings) -> Any:
+def _files(folder: Path) -> list[str]:
+    """Return what in a folder is Chroma's: the database and a folder for each index, named by a UUID."""
+    indexes = [entry.name for entry in folder.iterdir() if _UUID.fullmatch(entry.name)]
+    return [_DATABASE, f"{_DATABASE}-wal", f"{_DATABASE}-journal", *indexes]
+
+
+def _is_panic(error: BaseException) -> bool:
+    return type(error).__name__ == "PanicException"
+
+
+def _dims(collection: Any) -> int | None:
+    vectors = collection.get(limit=1, include=["embeddings"])["embeddings"]
+    return len(vectors[0]) if vectors is not None and len(vectors) else None
+
+
+def _connect(chromadb: Any, settings: ChromaSettings, *, path: str | None) -> Any:
     # The settings are those of mem0.vector_stores.chroma: Chroma allows one set per folder and process.
     if settings.is_cloud:
         key = settings.api_key.get_secret_value() if settings.api_key else None
@@ -165,8 +252,8 @@ def _connect(chromadb: Any, settings: ChromaSettings) -> Any:
         options.chroma_server_host = settings.host
         options.chroma_server_http_port = settings.port
         options.chroma_api_impl = "chromadb.api.fastapi.FastAPI"
-    if settings.path or not settings.is_server:
-        options.persist_directory = settings.path
+    if path or not settings.is_server:
+        options.persist_directory = path
     options.is_persistent = True
     return chromadb.Client(options)
 

@@ -1,7 +1,7 @@
 """FAISS: an index and a docstore in two files, `<collection>.faiss` and `<collection>.json`.
 
 Reading takes the docstore alone, so neither faiss nor mem0 is needed for it (vectors aside). Stores
-of Mem0 before 1.0 keep the docstore as a pickle; it is read with an unpickler that knows no classes.
+of Mem0 before 2.0 keep the docstore as a pickle; it is read with an unpickler that knows no classes.
 Writing replaces both files whole, as every insert of Mem0 does; rows that are replaced leave no stray
 vector behind. There is no lock: a running app would overwrite what is written here.
 """
@@ -12,14 +12,32 @@ import json
 import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from memxfer.spi import AmbiguousError, BatchRefusedError, ConfigError, ProviderError
 from memxfer_mem0.application import FaissSettings
 from memxfer_mem0.sdk import import_sdk
-from memxfer_mem0.stores.base import KEY, PROVIDER, Place, Row, VectorStore, slice_ids
+from memxfer_mem0.stores.base import (
+    KEY,
+    PROVIDER,
+    Access,
+    MissingStoreError,
+    Place,
+    Row,
+    VectorStore,
+    slice_ids,
+)
 
 __all__ = ["FaissStore"]
+
+
+_UPGRADE = (
+    "the docstore is a pickle of an older Mem0 and becomes JSON when memxfer writes; an app with that Mem0 "
+    "reads the pickle and would not see what is written, until it is upgraded too"
+)
+
+
+_UNLOCKED = "FAISS has no lock: stop the app, or it will overwrite what is written"
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -30,29 +48,34 @@ class _PlainUnpickler(pickle.Unpickler):
 class FaissStore(VectorStore):
     """One collection's two files, held in memory."""
 
-    max_batch: ClassVar[int] = 1024
+    max_batch = 1024
 
-    def __init__(self, settings: FaissSettings, *, create: bool) -> None:
+    def __init__(self, settings: FaissSettings, access: Access) -> None:
         folder = Path(settings.path or "")
         self._settings = settings
         self._index_file = folder / f"{settings.collection_name}.faiss"
         self._docs_file = folder / f"{settings.collection_name}.json"
         self._sorted: list[str] | None = None
         self._index: Any = None
-        self._docs, self._order = self._load(folder, create=create)
+        self._has_gaps = False
         self.dims = settings.embedding_model_dims
         self.place = Place(
             settings.collection_name,
             f"FAISS, collection {settings.collection_name!r} in {folder}",
             str(folder),
         )
-        if create:
-            self.warnings = ("FAISS has no lock: stop the app, or it will overwrite what is written",)
-            self._check_dims()
-            if not self._docs_file.is_file():
+        self._docs, self._order = self._load(folder, access)
+        if access is Access.READ:
+            return
+        self.warnings = (_UNLOCKED,)
+        self._check_dims()
+        self.entities = self._read_entities()
+        if not self._docs_file.is_file():
+            self.upgrade = _UPGRADE if self._docs_file.with_suffix(".pkl").is_file() else None
+            if access is Access.WRITE:
                 self._save()
 
-    def _load(self, folder: Path, *, create: bool) -> tuple[dict[str, Any], list[str]]:
+    def _load(self, folder: Path, access: Access) -> tuple[dict[str, Any], list[str]]:
         old_file = self._docs_file.with_suffix(".pkl")
         try:
             if self._docs_file.is_file():
@@ -61,13 +84,24 @@ class FaissStore(VectorStore):
             elif old_file.is_file():
                 with old_file.open("rb") as stream:
                     docs, positions = _PlainUnpickler(stream).load()
-            elif create:
+            elif access is Access.WRITE:
                 folder.mkdir(parents=True, exist_ok=True)
                 return {}, []
             else:
-                raise ConfigError(_missing(folder, self._settings.collection_name))
-            return docs, [positions[key] for key in sorted(positions, key=int)]
-        except (OSError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+                name = self._settings.collection_name
+                raise MissingStoreError(_missing(folder, name), self.place, entities=self._read_entities())
+            taken = sorted(positions, key=int)
+            self._has_gaps = [int(at) for at in taken] != list(range(len(taken)))
+            return docs, [positions[at] for at in taken]
+        except (
+            OSError,
+            AttributeError,
+            ValueError,
+            KeyError,
+            TypeError,
+            EOFError,
+            pickle.UnpicklingError,
+        ) as error:
             raise ConfigError(
                 f"the docstore of {self._settings.collection_name!r} in {folder} cannot be read: "
                 f"{type(error).__name__}"
@@ -80,12 +114,36 @@ class FaissStore(VectorStore):
                 f"collection {self._settings.collection_name!r} holds vectors of {index.d} numbers, the "
                 f"app's config says embedding_model_dims: {self.dims}"
             )
+        if not self._is_aligned(index):
+            raise ConfigError(
+                f"collection {self._settings.collection_name!r} holds {index.ntotal} vectors for "
+                f"{len(self._order)} positions: Mem0 before 2.0 mixes them up when it updates or deletes, "
+                "and nothing can be added without knowing which is whose; choose another collection, or let "
+                "the app add its memories anew"
+            )
+
+    def _is_aligned(self, index: Any) -> bool:
+        """Tell whether the docstore says whose each vector is."""
+        return not self._has_gaps and len(self._order) == index.ntotal
+
+    def _read_entities(self) -> tuple[str, int] | None:
+        name = f"{self._settings.collection_name}_entities"
+        file = self._index_file.with_name(f"{name}.faiss")
+        return (name, self._read_index(file).d) if file.is_file() else None
+
+    def _read_index(self, file: Path) -> Any:
+        try:
+            return import_sdk("faiss").read_index(str(file))
+        except RuntimeError as error:
+            raise ConfigError(
+                f"{file} cannot be read as an index of FAISS: it is damaged; restore it from a backup"
+            ) from error
 
     def _open_index(self) -> Any:
         if self._index is None:
             faiss = import_sdk("faiss")
             if self._index_file.is_file():
-                self._index = faiss.read_index(str(self._index_file))
+                self._index = self._read_index(self._index_file)
             else:
                 self._index = self._new_index(faiss)
         return self._index
@@ -104,6 +162,8 @@ class FaissStore(VectorStore):
 
     def _vectors(self, ids: Sequence[str]) -> dict[str, tuple[float, ...]]:
         index, wanted = self._open_index(), set(ids)
+        if not self._is_aligned(index):
+            return {}
         # The last position of an id counts: Mem0 leaves the older vectors of an id in the index.
         last = {row_id: at for at, row_id in enumerate(self._order) if row_id in wanted and at < index.ntotal}
         return {row_id: tuple(index.reconstruct(at).tolist()) for row_id, at in last.items()}

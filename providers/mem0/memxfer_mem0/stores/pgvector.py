@@ -17,7 +17,17 @@ from memxfer.spi import (
 )
 from memxfer_mem0.application import PgvectorSettings
 from memxfer_mem0.sdk import import_sdk
-from memxfer_mem0.stores.base import KEY, PROVIDER, Place, Row, VectorStore, make_cursor, parse_cursor
+from memxfer_mem0.stores.base import (
+    KEY,
+    PROVIDER,
+    Access,
+    MissingStoreError,
+    Place,
+    Row,
+    VectorStore,
+    make_cursor,
+    parse_cursor,
+)
 
 __all__ = ["PgvectorStore"]
 
@@ -29,7 +39,7 @@ _MAX_INDEXED = 2000
 class PgvectorStore(VectorStore):
     """A table; reads are single statements, a write is one transaction."""
 
-    def __init__(self, settings: PgvectorSettings, *, create: bool) -> None:
+    def __init__(self, settings: PgvectorSettings, access: Access) -> None:
         self._psycopg = import_sdk("psycopg")
         self._sql = import_sdk("psycopg.sql")
         self._settings = settings
@@ -41,7 +51,7 @@ class PgvectorStore(VectorStore):
         self._table = self._sql.Identifier(settings.collection_name)
         self.place = self._place()
         try:
-            self._open(create=create)
+            self._open(access)
         except self._psycopg.Error as error:
             self.close()
             reason = f"Postgres cannot open the table {settings.collection_name!r}: {_state(error)}"
@@ -67,30 +77,41 @@ class PgvectorStore(VectorStore):
         socket = "" if host else f"{Path(info.host).resolve()}:{info.port}#{name}"
         return Place(f"{host}{name}", f"Postgres {host}{name} (pgvector)", socket)
 
-    def _open(self, *, create: bool) -> None:
+    def _open(self, access: Access) -> None:
         name = self._settings.collection_name
-        if self._one("SELECT to_regclass(%s)", [self._quoted()]) is None:
-            if not create:
-                raise ConfigError(
+        if access is Access.LOOK:
+            entities = f"{name}_entities"
+            dims = self._columns(entities).get("vector", 0)
+            self.entities = (entities, dims) if dims > 0 else None
+        columns = self._columns(name)
+        if not columns:
+            if access is not Access.WRITE:
+                raise MissingStoreError(
                     f"vector_store.config.collection_name: no table {name!r} in database "
-                    f"{self._connection.info.dbname!r}"
+                    f"{self._connection.info.dbname!r}",
+                    self.place,
+                    entities=self.entities,
                 )
             self._create()
-        self.dims = self._one(
-            "SELECT atttypmod FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = 'vector'",
-            [self._quoted()],
-        )
-        if self.dims is None:
-            raise ConfigError(f"the table {name!r} has no column vector: it is not one of Mem0's")
-        self.dims = self.dims if self.dims > 0 else None
-        if create and self.dims not in (None, self._settings.embedding_model_dims):
+            columns = self._columns(name)
+        lacking = sorted({"id", "vector", "payload"} - columns.keys())
+        if lacking:
+            raise ConfigError(f"the table {name!r} has no column {lacking[0]}: it is not one of Mem0's")
+        self.dims = columns["vector"] if columns["vector"] > 0 else None
+        if access is not Access.READ and self.dims not in (None, self._settings.embedding_model_dims):
             raise ConfigError(
                 f"table {name!r} holds vectors of {self.dims} numbers, the app's config says "
                 f"embedding_model_dims: {self._settings.embedding_model_dims}"
             )
 
-    def _quoted(self) -> str:
-        return str(self._table.as_string(self._connection))
+    def _columns(self, table: str) -> dict[str, int]:
+        """Return the columns of a table, each with its type's length; none where there is no such table."""
+        rows = self._run(
+            "SELECT attname, atttypmod FROM pg_attribute "
+            "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
+            [str(self._sql.Identifier(table).as_string(self._connection))],
+        )
+        return {str(name): int(length) for name, length in rows}
 
     def _create(self) -> None:
         # The statements of mem0.vector_stores.pgvector (2.2.1), so that the app finds its own table.

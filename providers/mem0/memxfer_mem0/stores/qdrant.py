@@ -2,7 +2,7 @@
 
 Rows are listed by id with a keyset cursor. A server scrolls. The embedded engine sorts all ids for
 every scroll (qdrant-client 1.20: 4,200 rows a second at pages of 100, of 20,000 rows), so there the
-ids are sorted once and pages are fetched by id; the folder is ours alone while it is open.
+ids are sorted once and pages are fetched by id; the folder, or the copy of it, is ours alone.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from memxfer.spi import (
     AuthError,
     BatchRefusedError,
     ConfigError,
+    FatalError,
+    PrivateCopy,
     ProviderError,
     RateLimitedError,
     UnavailableError,
@@ -29,39 +31,51 @@ from memxfer_mem0.sdk import import_mem0, import_sdk
 from memxfer_mem0.stores.base import (
     KEY,
     PROVIDER,
+    Access,
+    MissingStoreError,
     Place,
     Row,
     VectorStore,
     make_cursor,
+    may_pass,
     parse_cursor,
 )
-from memxfer_mem0.stores.folders import check_folder, close_folder, open_folder
+from memxfer_mem0.stores.folders import (
+    FolderContents,
+    close_folder,
+    copy_collection,
+    not_in_use,
+    open_copy,
+    open_folder,
+    read_folder,
+)
 
 __all__ = ["QdrantStore", "open_qdrant"]
 
 _LARGE = 20_000
 """Points above which Qdrant itself advises against its embedded engine."""
+_UPGRADE = (
+    "making a collection rewrites the folder's meta.json in the form of the installed qdrant-client; an app "
+    "with the older one that made this folder cannot open it afterwards, until it is upgraded too"
+)
 
 
-def open_qdrant(settings: QdrantSettings, *, create: bool) -> QdrantStore:
+def open_qdrant(settings: QdrantSettings, access: Access) -> QdrantStore:
     """Open a collection; see `memxfer_mem0.stores.open_store`."""
-    return (
-        ServerQdrantStore(settings, create=create)
-        if settings.is_server
-        else EmbeddedQdrantStore(settings, create=create)
-    )
+    kind = ServerQdrantStore if settings.is_server else EmbeddedQdrantStore
+    return kind(settings, access)
 
 
 class QdrantStore(VectorStore):
     """What both kinds have in common."""
 
-    def __init__(self, client: Any, settings: QdrantSettings, *, create: bool) -> None:
+    def __init__(self, client: Any, settings: QdrantSettings, access: Access) -> None:
         self._client = client
         self._name = settings.collection_name
         self._models = import_sdk("qdrant_client.models")
-        self._mem0 = self._open_for_writing(settings) if create else None
-        self.dims = self._read_dims()
-        if create and self.dims not in (None, settings.embedding_model_dims):
+        self._mem0 = self._open_for_writing(settings) if access is Access.WRITE else None
+        self.dims = self._read_dims(self._name)
+        if access is not Access.READ and self.dims not in (None, settings.embedding_model_dims):
             raise ConfigError(
                 f"collection {self._name!r} holds vectors of {self.dims} numbers, the app's config says "
                 f"embedding_model_dims: {settings.embedding_model_dims}"
@@ -69,18 +83,21 @@ class QdrantStore(VectorStore):
 
     def _open_for_writing(self, settings: QdrantSettings) -> Any:
         # Mem0's own class creates the collection as the app would, and adds keyword vectors if it can.
-        module = import_mem0("mem0.vector_stores.qdrant")
+        kind = self._mem0_class(import_mem0("mem0.vector_stores.qdrant").Qdrant)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # the embedded engine has no payload indexes
-            return module.Qdrant(
+            return kind(
                 collection_name=self._name,
                 embedding_model_dims=settings.embedding_model_dims,
                 client=self._client,
                 on_disk=True,
             )
 
-    def _read_dims(self) -> int | None:
-        vectors = self._client.get_collection(self._name).config.params.vectors
+    def _mem0_class(self, kind: Any) -> Any:
+        return kind
+
+    def _read_dims(self, name: str) -> int | None:
+        vectors = self._client.get_collection(name).config.params.vectors
         if isinstance(vectors, dict):
             vectors = vectors.get("")
         return getattr(vectors, "size", None)
@@ -117,7 +134,7 @@ class QdrantStore(VectorStore):
     def upsert(self, rows: Sequence[Row], present: Mapping[str, Row]) -> None:
         """Store rows in one request; Qdrant replaces points of the same id."""
         del present
-        assert self._mem0 is not None  # noqa: S101 - opened with `create`
+        assert self._mem0 is not None  # noqa: S101 - opened to write
         self._mem0.insert(
             vectors=[list(row.vector or ()) for row in rows],
             payloads=[row.payload for row in rows],
@@ -139,8 +156,7 @@ class QdrantStore(VectorStore):
         if isinstance(error, exceptions.ResponseHandlingException):
             return _by_source(error, operation)
         if isinstance(error, sqlite3.Error | OSError):
-            reason = f"embedded Qdrant failed in its storage ({type(error).__name__})"
-            return AmbiguousError(reason, provider=PROVIDER, operation=operation)
+            return _by_storage(error, operation)
         if isinstance(error, ValueError):
             reason = "Qdrant refuses a point: its id, vector or payload is not valid"
             return BatchRefusedError(reason, provider=PROVIDER, operation=operation, code="invalid")
@@ -148,24 +164,63 @@ class QdrantStore(VectorStore):
 
 
 class EmbeddedQdrantStore(QdrantStore):
-    """A folder of the app's, opened with qdrant-client alone; reading changes nothing in it."""
+    """A folder of the app's: read from a copy, and written so that the app's own client can open it."""
 
-    def __init__(self, settings: QdrantSettings, *, create: bool) -> None:
-        self._path = Path(settings.path or "")
-        if not create:
-            check_folder(self._path, settings.collection_name)
+    def __init__(self, settings: QdrantSettings, access: Access) -> None:
+        self._path, name = Path(settings.path or ""), settings.collection_name
+        self.place = Place(name, f"embedded Qdrant, collection {name!r} in {self._path}", str(self._path))
         self._ids: list[tuple[str, int]] | None = None
-        client = open_folder(self._path)
-        try:
-            super().__init__(client, settings, create=create)
-        except BaseException:
-            close_folder(self._path)
-            raise
+        self._copy: PrivateCopy | None = None
+        client = open_folder(self._path) if access is Access.WRITE else self._open_copy()
         self._is_open = True
-        summary = f"embedded Qdrant, collection {self._name!r} in {self._path}"
-        self.place = Place(self._name, summary, str(self._path))
+        self._client = client
+        try:
+            super().__init__(client, settings, access)
+        except BaseException:
+            self.close()
+            raise
         if self.count() > _LARGE:
             self.warnings = (f"Qdrant advises a server above {_LARGE:,} points; reading will take memory",)
+
+    def _open_copy(self) -> Any:
+        with not_in_use(self._path):
+            contents = read_folder(self._path)
+            if contents is not None:
+                entities = f"{self.place.namespace}_entities"
+                dims = contents.dims(entities)
+                self.entities = (entities, dims) if dims else None
+            if contents is None or self.place.namespace not in contents.names:
+                raise self._missing(contents)
+            copy = copy_collection(self._path, contents, self.place.namespace)
+        try:
+            client = open_copy(copy, self._path)
+        except BaseException:
+            copy.close()
+            raise
+        self._copy, self.copied = copy, copy.size
+        return client
+
+    def _missing(self, contents: FolderContents | None) -> MissingStoreError:
+        if contents is None:
+            return MissingStoreError(
+                f"vector_store.config.path: no embedded Qdrant store in {self._path}; give the folder the "
+                "app uses (a relative path counts from the config file, then from the working folder)",
+                self.place,
+            )
+        return MissingStoreError(
+            f"vector_store.config.collection_name: no collection {self.place.namespace!r} in {self._path}; "
+            f"there are: {', '.join(contents.names) or 'none'}",
+            self.place,
+            upgrade=_UPGRADE if contents.is_older else None,
+            entities=self.entities,
+        )
+
+    def _mem0_class(self, kind: Any) -> Any:
+        class Embedded(kind):  # type: ignore[misc]  # Mem0 has no types
+            def _create_filter_indexes(self) -> None:
+                """Make none, as Mem0 does in its own folder: asking rewrites meta.json."""
+
+        return Embedded
 
     def page(self, cursor: str | None, limit: int, *, with_vectors: bool) -> tuple[list[Row], str | None]:
         """Return a page by id; see `VectorStore.page`."""
@@ -183,38 +238,53 @@ class EmbeddedQdrantStore(QdrantStore):
         return self._ids
 
     def close(self) -> None:
-        """Give the folder back, so that the app can open it again."""
-        if self._is_open:
-            self._is_open = False
+        """Give the folder back, so that the app can open it again, or remove the copy."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        if self._copy is None:
             close_folder(self._path)
+            return
+        self._client.close()
+        self._copy.close()
 
 
 class ServerQdrantStore(QdrantStore):
     """A collection on a Qdrant server."""
 
-    def __init__(self, settings: QdrantSettings, *, create: bool) -> None:
+    def __init__(self, settings: QdrantSettings, access: Access) -> None:
         qdrant = import_sdk("qdrant_client")
         client = qdrant.QdrantClient(**_server_arguments(settings), check_compatibility=False)
+        self._client, name = client, settings.collection_name
+        address = settings.url or f"{settings.host}:{settings.port}"
+        bare = address.partition("://")[2] or address
+        summary = f"Qdrant server {address}, collection {name!r}"
+        self.place = Place(f"{bare.rstrip('/')}/{name}", summary)
         try:
-            self._check(client, settings.collection_name, create=create)
-            super().__init__(client, settings, create=create)
-            if create:
+            self._check(name, access)
+            super().__init__(client, settings, access)
+            if access is Access.WRITE:
                 client.create_payload_index(self._name, field_name=KEY, field_schema="keyword")
+        except ConfigError:
+            client.close()
+            raise
         except Exception as error:
             client.close()
             known = self.classify(error, "connect")
             if known is None:
                 raise
             raise known from error
-        address = settings.url or f"{settings.host}:{settings.port}"
-        bare = address.partition("://")[2] or address
-        summary = f"Qdrant server {address}, collection {self._name!r}"
-        self.place = Place(f"{bare.rstrip('/')}/{self._name}", summary)
 
-    def _check(self, client: Any, name: str, *, create: bool) -> None:
-        if not create and not client.collection_exists(name):
-            raise ConfigError(
-                f"vector_store.config.collection_name: no collection {name!r} on the Qdrant server"
+    def _check(self, name: str, access: Access) -> None:
+        entities = f"{name}_entities"
+        if access is Access.LOOK and self._client.collection_exists(entities):
+            dims = self._read_dims(entities)
+            self.entities = (entities, dims) if dims else None
+        if access is not Access.WRITE and not self._client.collection_exists(name):
+            raise MissingStoreError(
+                f"vector_store.config.collection_name: no collection {name!r} on the Qdrant server",
+                self.place,
+                entities=self.entities,
             )
 
     def page(self, cursor: str | None, limit: int, *, with_vectors: bool) -> tuple[list[Row], str | None]:
@@ -282,6 +352,15 @@ def _by_status(error: Any, operation: str) -> ProviderError:
     else:
         kind, reason = UnavailableError, "the Qdrant server failed"
     return kind(f"{reason} (status {status})", provider=PROVIDER, operation=operation, status=status)
+
+
+def _by_storage(error: sqlite3.Error | OSError, operation: str) -> ProviderError:
+    detail = str(error) if isinstance(error, sqlite3.Error) else error.strerror or type(error).__name__
+    kind: type[ProviderError] = AmbiguousError
+    if operation != "write":
+        passes = not isinstance(error, sqlite3.Error) or may_pass(error)
+        kind = UnavailableError if passes else FatalError
+    return kind(f"embedded Qdrant failed in its storage ({detail})", provider=PROVIDER, operation=operation)
 
 
 def _by_source(error: Any, operation: str) -> ProviderError:

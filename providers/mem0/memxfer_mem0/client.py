@@ -32,7 +32,7 @@ from memxfer_mem0.application import Application, PgvectorSettings
 from memxfer_mem0.embedding import AppEmbedder, Embedder, LocalEmbedder
 from memxfer_mem0.history import Event, HistoryReader, HistoryWriter
 from memxfer_mem0.mapping import Body
-from memxfer_mem0.payload import KEY
+from memxfer_mem0.payload import KEY, is_typescript
 from memxfer_mem0.stores import Access, Row, VectorStore, open_store
 from memxfer_mem0.stores.base import PROVIDER, AbsentStore
 
@@ -40,6 +40,9 @@ __all__ = ["Mem0Client"]
 
 _DIMS = 1536
 """What Mem0 takes where nothing says how long vectors are."""
+_PYTHON, _TYPESCRIPT = "Mem0's Python SDK", "Mem0's TypeScript SDK"
+_LOOKED_AT = 200
+"""Rows that tell which SDK writes to a collection."""
 _SPARE = 100 * 10**6
 """Bytes free on the disk of an embedded target below which a warning is given."""
 
@@ -131,7 +134,10 @@ class Mem0Client:
         """Return what there is, for people."""
         with self._speaking("connect"):
             rows = self.vectors.count()
+            dialects = self._dialects()
         details = {"rows": str(rows), "dims": str(self.vectors.dims or "unknown")}
+        if dialects:
+            details["dialect"] = " and ".join(dialects)
         warnings = [*self._application.warnings, *self.vectors.warnings]
         copied = sum(part.copied or 0 for part in (self.vectors, self._history) if part is not None)
         if copied:
@@ -145,7 +151,18 @@ class Mem0Client:
             if self._history is not None and not self._history.is_empty:
                 details["history_rows"] = str(self._history.count())  # tells of a damaged file too
             warnings += self._target_warnings()
+            if _TYPESCRIPT in dialects:
+                warnings.append(
+                    "the collection has rows of Mem0's TypeScript SDK, and memxfer writes as the Python SDK: "
+                    "check that the app finds the memories of one owner before you move all"
+                )
         return BackendInfo(f"Mem0 on {self.vectors.place.summary}", tuple(warnings), details)
+
+    def _dialects(self) -> list[str]:
+        """Return which of Mem0's SDKs wrote the first rows."""
+        rows, _ = self.vectors.page(None, _LOOKED_AT, with_vectors=False)
+        payloads = [row.payload for row in rows if isinstance(row.payload, dict) and "data" in row.payload]
+        return sorted({_TYPESCRIPT if is_typescript(payload) else _PYTHON for payload in payloads})
 
     def _target_warnings(self) -> list[str]:
         warnings = []
@@ -182,15 +199,23 @@ class Mem0Client:
         return {"history_rows": str(self._history.count()), "deleted_memories": str(self._history.deleted())}
 
     def _history_warnings(self, details: dict[str, str]) -> list[str]:
+        if "versions" in details and self._history is not None:
+            file, names = self._application.history, ", ".join(self._history.unread) or "none"
+            told = f"the history database {file} has none of Mem0's tables (it has: {names})"
+            return [f"{told}: how many versions a memory had is unknown"]
         if "versions" in details:
             where = self._application.history or "kept in memory by the app"
             return [f"no history database ({where}): how many versions a memory had is unknown"]
-        gone = details["deleted_memories"]
-        if gone == "0":
-            return []
-        return [
-            f"{gone} deleted memories exist in the history only, as text without scope: they are not moved"
-        ]
+        gone, unread = details["deleted_memories"], self._history.unread if self._history else ()
+        told = []
+        if gone != "0":
+            told.append(
+                f"{gone} deleted memories exist in the history only, as text without scope: they are not "
+                "moved"
+            )
+        if unread:
+            told.append(f"not read: tables of the history database that are not Mem0's: {', '.join(unread)}")
+        return told
 
     # -- reading ------------------------------------------------------------------------------
 

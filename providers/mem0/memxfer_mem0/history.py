@@ -11,7 +11,7 @@ without writing; such a database is read from a copy.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,12 +43,16 @@ _WRITTEN: Final = ("id", "memory_id", *_COLUMNS[:5], "is_deleted", *_COLUMNS[5:]
 _REQUIRED: Final = ("id", "memory_id", "old_memory", "new_memory", "event")
 _FORMER: Final = {"old_memory": "prev_value", "new_memory": "new_value", "updated_at": "timestamp"}
 """What columns were called before mem0ai 0.1, which also wrote its events small."""
+_TYPESCRIPT: Final = {"old_memory": "previous_value", "new_memory": "new_value", "event": "action"}
+_READ: Final = {"history": _FORMER, "memory_history": _TYPESCRIPT}
+"""The tables of Mem0's Python and TypeScript SDKs, and their other names of columns."""
+_NO_HISTORY: Final = frozenset({*_READ, "messages", "sqlite_sequence"})
+"""Tables that are read, or that hold no earlier states: the last messages of each scope."""
 _WAL: Final = b"\x02\x02"
 """Bytes 18 and 19 of a database in WAL mode."""
-_DELETED = (
-    "SELECT count(*) FROM (SELECT event, max(rowid) FROM app.history WHERE memory_id IS NOT NULL "
-    "GROUP BY memory_id) WHERE upper(event) = 'DELETE'"
-)
+
+
+_TABLES: Final = "SELECT name FROM app.sqlite_master WHERE type = 'table'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +78,20 @@ class Event:
     role: str | None = None
 
 
+@dataclass(slots=True)
+class _Part:
+    select: str
+    last: int = 0
+    """Rows up to here are in the list."""
+
+
 class HistoryReader:
     """Reads a history database and never changes it.
 
     Attributes:
-        columns: Those of its table; none where it has no such table.
+        columns: Those of the Python SDK's table; none where it has no such table.
+        tables: Those that are read.
+        unread: Other tables in the file.
         copied: Bytes of the private copy that is read instead, where there is one.
 
     Args:
@@ -92,7 +105,6 @@ class HistoryReader:
 
     def __init__(self, path: Path, *, is_ours: bool = False) -> None:
         self._path = path
-        self._last = 0
         self._copy = None if is_ours else _copy(path)
         self.copied = self._copy.size if self._copy else None
         place = self._copy.path / path.name if self._copy else path.absolute()
@@ -103,16 +115,27 @@ class HistoryReader:
                 self._index.execute(
                     "ATTACH ? AS app", [f"{place.as_uri()}?mode={'rw' if self._copy else 'ro'}"]
                 )
-                known = {row[1] for row in self._index.execute("PRAGMA app.table_info(history)")}
+                names = [name for (name,) in self._index.execute(_TABLES)]
+                found = {name: self._columns(name) for name in names if name in _READ}
         except BaseException:
             self.close()
             raise
-        self.columns = frozenset(known)
-        self.is_empty = not {"memory_id", "event"} <= known
-        self._select = ", ".join(_column(name, known) for name in _COLUMNS)
+        self.columns = frozenset(found.get("history", ()))
+        self._parts = {
+            name: _Part(", ".join(_column(one, known, _READ[name]) for one in _COLUMNS))
+            for name, known in found.items()
+            if "memory_id" in known and not known.isdisjoint({"event", _READ[name].get("event", "")})
+        }
+        self.tables = tuple(self._parts)
+        self.unread = tuple(sorted(set(names) - _NO_HISTORY))
+        self.is_empty = not self._parts
         self._index.execute(
-            "CREATE TABLE chain (memory_id TEXT, row INTEGER, PRIMARY KEY (memory_id, row)) WITHOUT ROWID"
+            "CREATE TABLE chain (memory_id TEXT, part TEXT, row INTEGER, "
+            "PRIMARY KEY (memory_id, part, row)) WITHOUT ROWID"
         )
+
+    def _columns(self, table: str) -> set[str]:
+        return {row[1] for row in self._index.execute(f"PRAGMA app.table_info({table})")}
 
     def events(self, memory_ids: Sequence[str]) -> dict[str, list[Event]]:
         """Return what happened to these memories, oldest first; memories without rows are absent."""
@@ -121,35 +144,42 @@ class HistoryReader:
         marks = ", ".join("?" * len(memory_ids))
         found: dict[str, list[Event]] = {}
         with _telling(self._path):
-            self._catch_up()
-            rows = self._index.execute(
-                f"SELECT c.memory_id, {self._select} FROM chain c JOIN app.history h ON h.rowid = c.row "  # noqa: S608 - fixed names and marks
-                f"WHERE c.memory_id IN ({marks}) ORDER BY c.memory_id, c.row",
-                list(memory_ids),
-            )
-            for memory_id, *values in rows:
-                found.setdefault(memory_id, []).append(Event(*values))
+            for name, part in self._parts.items():
+                self._catch_up(name, part)
+                rows = self._index.execute(
+                    f"SELECT c.memory_id, {part.select} FROM chain c JOIN app.{name} h ON h.rowid = c.row "  # noqa: S608 - fixed names and marks
+                    f"WHERE c.part = '{name}' AND c.memory_id IN ({marks}) ORDER BY c.memory_id, c.row",
+                    list(memory_ids),
+                )
+                for memory_id, *values in rows:
+                    found.setdefault(memory_id, []).append(Event(*values))
         return found
 
-    def _catch_up(self) -> None:
-        newest = self._index.execute("SELECT max(rowid) FROM app.history").fetchone()[0] or 0
-        if newest > self._last:
+    def _catch_up(self, name: str, part: _Part) -> None:
+        newest = self._index.execute(f"SELECT max(rowid) FROM app.{name}").fetchone()[0] or 0  # noqa: S608 - ours
+        if newest > part.last:
             # Sorted by SQLite, on disk where it has to: memory stays flat whatever the table's size.
             self._index.execute(
-                "INSERT OR IGNORE INTO chain SELECT memory_id, rowid FROM app.history "
-                "WHERE rowid > ? AND memory_id IS NOT NULL ORDER BY 1, 2",
-                [self._last],
+                f"INSERT OR IGNORE INTO chain SELECT memory_id, '{name}', rowid FROM app.{name} "  # noqa: S608 - ours
+                "WHERE rowid > ? AND memory_id IS NOT NULL ORDER BY 1, 3",
+                [part.last],
             )
             self._index.commit()
-            self._last = newest
+            part.last = newest
 
     def count(self) -> int:
         """Return the number of rows."""
-        return 0 if self.is_empty else self._number("SELECT count(*) FROM app.history")
+        return sum(self._number(f"SELECT count(*) FROM app.{name}") for name in self._parts)  # noqa: S608 - ours
 
     def deleted(self) -> int:
         """Return how many memories exist in the history only, because they were deleted."""
-        return 0 if self.is_empty else self._number(_DELETED)
+        return sum(
+            self._number(
+                f"SELECT count(*) FROM (SELECT {part.select}, max(h.rowid) FROM app.{name} h "  # noqa: S608 - ours
+                "WHERE memory_id IS NOT NULL GROUP BY memory_id) WHERE event = 'DELETE'"
+            )
+            for name, part in self._parts.items()
+        )
 
     def _number(self, statement: str) -> int:
         with _telling(self._path):
@@ -229,12 +259,12 @@ class HistoryWriter:
         self._db.close()
 
 
-def _column(name: str, known: set[str]) -> str:
+def _column(name: str, known: set[str], other: Mapping[str, str]) -> str:
     """Return what to select for a column: older tables lack some, or call them otherwise."""
-    if name == "event":
-        return "upper(h.event)"
-    called = name if name in known else _FORMER.get(name, "")
-    return f"h.{called}" if called in known else "NULL"
+    called = name if name in known else other.get(name, "")
+    if called not in known:
+        return f"NULL AS {name}"
+    return f"upper(h.{called}) AS {name}" if name == "event" else f"h.{called} AS {name}"
 
 
 def _lacking(path: Path, known: frozenset[str] | set[str]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Earlier versions: read in bulk from the history database, written so that a replay adds nothing."""
 
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
@@ -230,3 +231,83 @@ async def test_deleting_removes_our_history_and_leaves_the_apps(app, make_record
 
     assert sorted(row[0] for row in app.query("SELECT event FROM history")) == ["ADD", "UPDATE"]
     assert len(await app.read()) == 1
+
+
+TYPESCRIPT_TABLE = (
+    "CREATE TABLE memory_history (id INTEGER PRIMARY KEY AUTOINCREMENT, memory_id TEXT NOT NULL, "
+    "previous_value TEXT, new_value TEXT, action TEXT NOT NULL, created_at TEXT, updated_at TEXT, "
+    "is_deleted INTEGER DEFAULT 0)"
+)
+TYPESCRIPT_ROW = (
+    "INSERT INTO memory_history (memory_id, previous_value, new_value, action, created_at, updated_at) "
+    "VALUES (?, ?, ?, ?, ?, ?)"
+)
+
+
+def typescript_history(path, *rows):
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute(TYPESCRIPT_TABLE)
+        db.executemany(TYPESCRIPT_ROW, rows)
+
+
+async def test_the_history_of_the_typescript_sdk_is_read_with_its_deletions(qdrant_app):
+    with qdrant_app.library() as library:
+        row_id = library.add("works remotely")
+    qdrant_app.history.unlink()
+    day = "2025-04-01T00:00:00.000Z"
+    typescript_history(
+        qdrant_app.history,
+        (row_id, None, "works in an office", "ADD", day, None),
+        (row_id, "works in an office", "works remotely", "UPDATE", day, "2025-05-02T10:00:00.000Z"),
+        ("gone", None, "likes rain", "ADD", day, None),
+        ("gone", "likes rain", None, "DELETE", day, day),
+    )
+
+    info = await qdrant_app.info()
+    record = (await qdrant_app.read())[row_id]
+
+    assert [version.content for version in record.versions] == ["works in an office"]
+    assert record.versions[0].at == datetime(2025, 4, 1, tzinfo=UTC)
+    assert (info.details["history_rows"], info.details["deleted_memories"]) == ("4", "1")
+
+
+async def test_a_file_with_the_tables_of_both_sdks_gives_both_histories(qdrant_app):
+    with qdrant_app.library() as library:
+        python, typescript = library.add("one"), library.add("two")
+        library.memory.update(python, "one and a half")
+    qdrant_app.query("DELETE FROM history WHERE memory_id = ?", typescript)
+    typescript_history(
+        qdrant_app.history,
+        (typescript, None, "zero", "ADD", None, None),
+        (typescript, "zero", "two", "UPDATE", None, None),
+    )
+
+    records = await qdrant_app.read()
+
+    assert [version.content for version in records[python].versions] == ["one"]
+    assert [version.content for version in records[typescript].versions] == ["zero"]
+
+
+async def test_tables_that_are_not_read_are_named(qdrant_app):
+    with qdrant_app.library() as library:
+        library.add("one")
+    with closing(sqlite3.connect(qdrant_app.history)) as db, db:
+        db.execute("CREATE TABLE audit (x)")
+    assert any("audit" in warning for warning in (await qdrant_app.info()).warnings)
+
+    with closing(sqlite3.connect(qdrant_app.history)) as db, db:
+        db.execute("DROP TABLE history")
+    info = await qdrant_app.info()
+    assert info.details["versions"] == "unknown"
+    assert any("none of Mem0's tables (it has: audit)" in warning for warning in info.warnings)
+
+
+async def test_a_check_says_which_sdks_wrote_the_rows(qdrant_app):
+    with qdrant_app.library() as library:
+        library.add("one")
+        library.put(
+            {"data": "two", "userId": "bob", "createdAt": "2025-04-01T00:00:00.000Z"},
+            row_id="6d0f1f1e-4d1e-4d0f-8f5e-0a1b2c3d4e5f",
+        )
+    info = await qdrant_app.info()
+    assert info.details["dialect"] == "Mem0's Python SDK and Mem0's TypeScript SDK"

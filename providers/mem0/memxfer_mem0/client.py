@@ -201,8 +201,8 @@ class Mem0Client:
     def _history_warnings(self, details: dict[str, str]) -> list[str]:
         if "versions" in details and self._history is not None:
             file, names = self._application.history, ", ".join(self._history.unread) or "none"
-            told = f"the history database {file} has none of Mem0's tables (it has: {names})"
-            return [f"{told}: how many versions a memory had is unknown"]
+            found = f"the history database {file} has none of Mem0's tables (it has: {names})"
+            return [f"{found}: how many versions a memory had is unknown"]
         if "versions" in details:
             where = self._application.history or "kept in memory by the app"
             return [f"no history database ({where}): how many versions a memory had is unknown"]

@@ -4,6 +4,7 @@ import json
 import pickle
 import shutil
 import sqlite3
+from pathlib import Path
 
 import pytest
 
@@ -428,3 +429,33 @@ async def test_vectors_that_nobody_knows_the_owner_of_are_not_read_as_anybodys(n
     assert not any(record.embedding for record in (await app.read(with_vectors=True)).values())
     with pytest.raises(ConfigError, match="mixes them up"):
         await app.info(Role.TARGET, embedder="local")
+
+
+async def test_a_table_that_is_dropped_meanwhile_is_no_passing_trouble(new_app, make_record):
+    import psycopg
+
+    app = new_app("pgvector", "app")
+    await app.write(make_record(1))
+    provider = await app.writing()
+    document = provider.prepare(make_record(2), "mx:2", {})
+    with psycopg.connect(app.fields["connection_string"], autocommit=True) as connection:
+        connection.execute("DROP TABLE memories")
+
+    for call in (provider.count(), provider.write([document])):
+        with pytest.raises(FatalError, match="UndefinedTable"):
+            await call
+    await provider.aclose()
+
+
+@pytest.mark.parametrize("kind", ["qdrant", "chroma"])
+async def test_a_folder_that_cannot_be_read_is_named(new_app, make_record, monkeypatch, kind):
+    app = new_app(kind, "app")
+    await app.write(make_record(1))
+
+    def forbidden(path, **options):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", forbidden)
+
+    with pytest.raises(ConfigError, match="read"):
+        await app.info()

@@ -103,9 +103,9 @@ def read_folder(path: Path) -> FolderContents | None:
         ConfigError: Its list of collections is damaged.
     """
     meta = path / _META
-    if not meta.is_file():
-        return None
     try:
+        if not meta.is_file():
+            return None
         content = json.loads(meta.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{meta} cannot be read as Qdrant's list of collections") from error

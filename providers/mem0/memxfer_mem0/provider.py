@@ -210,14 +210,14 @@ class Mem0OssProvider(MemoryProvider[Mem0OssConfig]):
     # -- writing ------------------------------------------------------------------------------
 
     def _prepare(self, record: MemoryRecord, key: str, envelope: Mapping[str, Any]) -> Prepared:
-        if self._client is not None and self._client.undecided_upgrade is not None:
-            return self._undecided_upgrade(self._client.undecided_upgrade)
         if not _has_scope(record.scope):
             decided = self._without_scope(record)
             if not isinstance(decided, MemoryRecord):
                 return decided
             record = decided
         self._check(record)
+        if self._client is not None and self._client.undecided_upgrade is not None:
+            return self._undecided_upgrade(self._client.undecided_upgrade)
         body = encode(self._fitting(record), key=key, target_id=_target_id(record, key), envelope=envelope)
         size = len(canonical_json(body.row.payload)) + sum(len(row[3] or "") for row in body.history)
         return Document(

@@ -4,6 +4,7 @@ import json
 import pickle
 import shutil
 import sqlite3
+from pathlib import Path
 
 import pytest
 
@@ -428,3 +429,91 @@ async def test_vectors_that_nobody_knows_the_owner_of_are_not_read_as_anybodys(n
     assert not any(record.embedding for record in (await app.read(with_vectors=True)).values())
     with pytest.raises(ConfigError, match="mixes them up"):
         await app.info(Role.TARGET, embedder="local")
+
+
+async def test_a_table_that_is_dropped_meanwhile_is_no_passing_trouble(new_app, make_record):
+    import psycopg
+
+    app = new_app("pgvector", "app")
+    await app.write(make_record(1))
+    provider = await app.writing()
+    document = provider.prepare(make_record(2), "mx:2", {})
+    with psycopg.connect(app.fields["connection_string"], autocommit=True) as connection:
+        connection.execute("DROP TABLE memories")
+
+    for call in (provider.count(), provider.write([document])):
+        with pytest.raises(FatalError, match="UndefinedTable"):
+            await call
+    await provider.aclose()
+
+
+@pytest.mark.parametrize("kind", ["qdrant", "chroma"])
+async def test_a_folder_that_cannot_be_read_is_named(new_app, make_record, monkeypatch, kind):
+    app = new_app(kind, "app")
+    await app.write(make_record(1))
+
+    def forbidden(path, **options):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", forbidden)
+
+    with pytest.raises(ConfigError, match="read"):
+        await app.info()
+
+
+@pytest.mark.parametrize(
+    ("aliases", "collections", "message"),
+    [
+        ({"current": "gone"}, {}, "there are: memories$"),
+        ({"current": "../../other"}, {"../../other": {}}, "not the name of a folder"),
+    ],
+    ids=["dangling", "outside"],
+)
+async def test_an_alias_that_leads_nowhere_or_out_of_the_folder_is_refused(
+    qdrant_app, make_record, tree, aliases, collections, message
+):
+    await qdrant_app.write(make_record(1))
+    meta = qdrant_app.folder / "qdrant" / "meta.json"
+    content = json.loads(meta.read_text())
+    meta.write_text(
+        json.dumps({"collections": {**content["collections"], **collections}, "aliases": aliases})
+    )
+    qdrant_app.fields["collection_name"] = "current"
+    before = tree(qdrant_app.folder)
+
+    with pytest.raises(ConfigError, match=message):
+        await qdrant_app.info()
+    assert tree(qdrant_app.folder) == before
+
+
+async def test_a_folder_without_its_lock_is_read_and_gets_none(qdrant_app, make_record, tree):
+    await qdrant_app.write(make_record(1))
+    (qdrant_app.folder / "qdrant" / ".lock").unlink()
+    before = tree(qdrant_app.folder)
+
+    assert len(await qdrant_app.read()) == 1
+    await qdrant_app.info(Role.TARGET, embedder="local")
+    assert tree(qdrant_app.folder) == before
+
+
+async def test_two_targets_that_nobody_made_yet_are_made_by_whoever_writes_first(new_app, make_record):
+    one, other = new_app("qdrant", "app"), new_app("qdrant", "app", collection="other")
+    first, second = await one.connected(Role.TARGET), await other.connected(Role.TARGET)
+    third = await one.connected(Role.TARGET)
+    for provider in (first, second, third):
+        (receipt,) = await provider.write([provider.prepare(make_record(1), "mx:1", {})])
+        expected = Outcome.PRESENT if provider is third else Outcome.CREATED
+        assert receipt.outcome is expected
+    for provider in (first, second, third):
+        await provider.aclose()
+
+    assert (len(await one.read()), len(await other.read())) == (1, 1)
+
+
+async def test_a_disk_that_is_almost_full_is_told_before_a_write(qdrant_app, monkeypatch):
+    real = shutil.disk_usage(qdrant_app.folder)
+    monkeypatch.setattr("memxfer_mem0.client.shutil.disk_usage", lambda path: real._replace(free=5_000_000))
+
+    info = await qdrant_app.info(Role.TARGET, embedder="local")
+
+    assert any("has 5 MB free" in warning for warning in info.warnings)

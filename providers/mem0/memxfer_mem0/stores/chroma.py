@@ -24,6 +24,7 @@ from memxfer.spi import (
     AuthError,
     BatchRefusedError,
     ConfigError,
+    FatalError,
     PrivateCopy,
     ProviderError,
     UnavailableError,
@@ -131,6 +132,8 @@ class ChromaStore(VectorStore):
                 f"vector_store.config: Chroma does not take these settings; is {settings.collection_name!r} "
                 "a name it allows (3 to 512 letters, digits, dots, dashes)?"
             )
+        if isinstance(error, OSError) and self.place.path is not None:
+            return ConfigError(f"the Chroma store in {settings.path} cannot be read ({error.strerror})")
         # A panic of its Rust part is no Exception.
         if self._copy is not None and (isinstance(error, Exception) or _is_panic(error)):
             return ConfigError(
@@ -213,6 +216,9 @@ class ChromaStore(VectorStore):
             return BatchRefusedError(reason, provider=PROVIDER, operation=operation, code="invalid")
         if not isinstance(error, OSError) and type(error).__module__.split(".")[0] not in _FAMILY:
             return None
+        if self._copy is not None:  # nobody else has it: the same call fails again
+            reason = f"Chroma cannot read a copy of the store ({name}): it is damaged"
+            return FatalError(reason, provider=PROVIDER, operation=operation)
         kind = AmbiguousError if operation == "write" else UnavailableError
         return kind(f"Chroma failed ({name})", provider=PROVIDER, operation=operation)
 

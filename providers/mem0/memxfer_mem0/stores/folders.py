@@ -59,7 +59,9 @@ class FolderContents:
     @property
     def names(self) -> list[str]:
         """Return what a collection may be called here."""
-        return sorted({*self.collections, *self.aliases})
+        return sorted(
+            {*self.collections, *(name for name, real in self.aliases.items() if real in self.collections)}
+        )
 
     def dims(self, name: str) -> int | None:
         """Return the length of a collection's vectors, where it is told."""
@@ -103,9 +105,9 @@ def read_folder(path: Path) -> FolderContents | None:
         ConfigError: Its list of collections is damaged.
     """
     meta = path / _META
-    if not meta.is_file():
-        return None
     try:
+        if not meta.is_file():
+            return None
         content = json.loads(meta.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{meta} cannot be read as Qdrant's list of collections") from error
@@ -119,6 +121,8 @@ def copy_collection(path: Path, contents: FolderContents, name: str) -> PrivateC
         ConfigError: It cannot be copied, or changes meanwhile.
     """
     real = contents.aliases.get(name, name)
+    if Path(real).name != real:
+        raise ConfigError(f"{path / _META} names a collection {real!r}, which is not the name of a folder")
     copy = PrivateCopy(path, what="the Qdrant store", names=[_META, f"collection/{real}"])
     (copy.path / _META).write_text(json.dumps(contents.only(name)), encoding="utf-8")
     return copy

@@ -12,6 +12,7 @@ from memxfer.spi import (
     AuthError,
     BatchRefusedError,
     ConfigError,
+    FatalError,
     ProviderError,
     UnavailableError,
 )
@@ -204,7 +205,10 @@ class PgvectorStore(VectorStore):
         if isinstance(error, self._psycopg.DataError | self._psycopg.IntegrityError):
             reason = f"Postgres refuses a row: {_state(error)}"
             return BatchRefusedError(reason, provider=PROVIDER, operation=operation, code="invalid")
-        kind = AmbiguousError if operation == "write" else UnavailableError
+        # A missing table, column or right is rolled back, and stays as it is.
+        lasts = isinstance(error, self._psycopg.ProgrammingError | self._psycopg.NotSupportedError)
+        passing = AmbiguousError if operation == "write" else UnavailableError
+        kind = FatalError if lasts else passing
         return kind(f"Postgres failed: {_state(error)}", provider=PROVIDER, operation=operation)
 
     def close(self) -> None:

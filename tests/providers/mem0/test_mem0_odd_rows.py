@@ -3,14 +3,16 @@
 import json
 import pathlib
 import pickle
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
+import numpy
 import pytest
 
 from memxfer.spi import (
     ConfigError,
     Partition,
     RecordState,
+    Role,
 )
 
 pytestmark = pytest.mark.anyio
@@ -129,5 +131,77 @@ async def test_a_pickle_that_would_run_code_is_refused(new_app):
     docs.unlink()
     docs.with_suffix(".pkl").write_bytes(pickle.dumps((pathlib.PurePosixPath("x"), {})))
 
-    with pytest.raises(ConfigError, match="UnpicklingError"):
+    with pytest.raises(ConfigError, match=r"holds a pathlib\S*PurePosixPath, which is no plain data"):
         await app.info()
+
+
+async def test_dates_and_numbers_of_numpy_in_a_pickle_are_read_as_json_would_hold_them(new_app):
+    app = new_app("faiss", "app")
+    with app.library() as library:
+        row_id = library.add("text")
+    docs = app.folder / "faiss/memories.json"
+    content = json.loads(docs.read_text())
+    content["docstore"][row_id] |= {
+        "seen": datetime(2025, 3, 1, 12, tzinfo=UTC),
+        "day": date(2025, 3, 1),
+        "after": timedelta(minutes=2),
+        "weight": numpy.float32(0.5),
+        "visits": [numpy.int64(7)],
+        "numpy": {"flag": numpy.bool_(True)},
+    }
+    pickled = pickle.dumps((content["docstore"], {0: row_id}), protocol=2)
+    old = pickled.replace(b"numpy._core.", b"numpy.core.")  # as numpy 1 wrote it
+    assert old != pickled
+    for data in (pickled, old):
+        docs.unlink(missing_ok=True)
+        docs.with_suffix(".pkl").write_bytes(data)
+        metadata = (await app.read())[row_id].metadata
+        assert metadata == {
+            "seen": "2025-03-01T12:00:00+00:00",
+            "day": "2025-03-01",
+            "after": 120.0,
+            "weight": 0.5,
+            "visits": [7],
+            "numpy": {"flag": True},
+        }
+
+
+@pytest.mark.parametrize("role", Role)
+async def test_an_index_without_its_docstore_is_named(new_app, role):
+    app = new_app("faiss", "app")
+    with app.library() as library:
+        library.add("text")
+    (app.folder / "faiss/memories.json").unlink()
+
+    with pytest.raises(ConfigError, match=r"memories\.faiss has no docstore beside it \(memories\.json or"):
+        await app.info(role)
+
+
+async def test_a_docstore_that_is_cut_short_is_named(new_app):
+    app = new_app("faiss", "app")
+    with app.library() as library:
+        library.add("text")
+    docs = app.folder / "faiss/memories.json"
+    docs.write_text(docs.read_text()[:100])
+
+    with pytest.raises(ConfigError, match="damaged or cut short"):
+        await app.info()
+
+
+async def test_rows_of_two_dialects_and_of_another_tool_are_each_told(qdrant_app, pages):
+    typescript, foreign = (f"00000000-0000-4000-8000-00000000000{n}" for n in (1, 2))
+    with qdrant_app.library() as library:
+        python = library.add("python")
+        library.put(
+            {"data": "typescript", "userId": "bob", "createdAt": "2025-04-01T00:00:00Z"}, row_id=typescript
+        )
+        library.put({"page_content": "another tool's", "metadata": {}}, row_id=foreign)
+    provider = await qdrant_app.connected()
+
+    records, ignored = await pages(provider)
+    await provider.aclose()
+
+    owners = {record.id: record.scope.user for record in records}
+    assert owners.keys() == {python, typescript}
+    assert owners[typescript] == "bob"
+    assert ignored == 1

@@ -1,7 +1,8 @@
 """FAISS: an index and a docstore in two files, `<collection>.faiss` and `<collection>.json`.
 
 Reading takes the docstore alone, so neither faiss nor mem0 is needed for it (vectors aside). Stores
-of Mem0 before 2.0 keep the docstore as a pickle; it is read with an unpickler that knows no classes.
+of Mem0 before 2.0 keep the docstore as a pickle; it is read with an unpickler that knows dates and numbers
+of numpy, which apps put into metadata, and no other classes.
 Writing replaces both files whole, as every insert of Mem0 does; rows that are replaced leave no stray
 vector behind. There is no lock: a running app would overwrite what is written here.
 """
@@ -11,8 +12,9 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Mapping, Sequence
+from datetime import date, time, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from memxfer.spi import AmbiguousError, BatchRefusedError, ConfigError, ProviderError
 from memxfer_mem0.application import FaissSettings
@@ -40,9 +42,43 @@ _UPGRADE = (
 _UNLOCKED = "FAISS has no lock: stop the app, or it will overwrite what is written"
 
 
+_KNOWN_CLASSES: Final = frozenset(
+    {
+        "datetime.date",
+        "datetime.datetime",
+        "datetime.time",
+        "datetime.timedelta",
+        "datetime.timezone",
+        "numpy.dtype",
+        "numpy.core.multiarray.scalar",
+        "numpy._core.multiarray.scalar",
+    }
+)
+
+
 class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        raise pickle.UnpicklingError(f"{module}.{name} is not plain data")
+        if f"{module}.{name}" not in _KNOWN_CLASSES:
+            raise _ForeignClassError(f"{module}.{name}"[:100])
+        # numpy 2 moved the module that numpy 1 wrote into its pickles.
+        return super().find_class(module.replace("numpy.core.", "numpy._core."), name)
+
+
+class _ForeignClassError(pickle.UnpicklingError):
+    """A pickle names a class; what it does when it is made is not known."""
+
+
+def _plain(value: Any) -> Any:
+    """Return what a pickle held, as JSON would have held it: dates as text, numbers of numpy as numbers."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, date | time):  # datetimes too
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return value.item() if type(value).__module__ == "numpy" else value
 
 
 class FaissStore(VectorStore):
@@ -84,6 +120,12 @@ class FaissStore(VectorStore):
             elif old_file.is_file():
                 with old_file.open("rb") as stream:
                     docs, positions = _PlainUnpickler(stream).load()
+                docs = _plain(docs)
+            elif self._index_file.is_file():
+                raise ConfigError(
+                    f"{self._index_file} has no docstore beside it ({self._docs_file.name} or "
+                    f"{old_file.name}), and the texts are in that; restore it from a backup"
+                )
             elif access is Access.WRITE:
                 folder.mkdir(parents=True, exist_ok=True)
                 return {}, []
@@ -102,9 +144,14 @@ class FaissStore(VectorStore):
             EOFError,
             pickle.UnpicklingError,
         ) as error:
+            what = (
+                f"it holds a {error}, which is no plain data"
+                if isinstance(error, _ForeignClassError)
+                else (f"it is damaged or cut short ({type(error).__name__})")
+            )
             raise ConfigError(
-                f"the docstore of {self._settings.collection_name!r} in {folder} cannot be read: "
-                f"{type(error).__name__}"
+                f"the docstore of {self._settings.collection_name!r} in {folder} cannot be read: {what}; "
+                "restore it from a backup, or write it anew with the app"
             ) from error
 
     def _check_dims(self) -> None:

@@ -149,7 +149,7 @@ async def test_dates_and_numbers_of_numpy_in_a_pickle_are_read_as_json_would_hol
         "visits": [numpy.int64(7)],
         "numpy": {"flag": numpy.bool_(True)},
     }
-    pickled = pickle.dumps((content["docstore"], {0: row_id}), protocol=2)
+    pickled = pickle.dumps((content["docstore"], {0: row_id}), protocol=3)
     old = pickled.replace(b"numpy._core.", b"numpy.core.")  # as numpy 1 wrote it
     assert old != pickled
     for data in (pickled, old):

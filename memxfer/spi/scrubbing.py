@@ -110,6 +110,15 @@ def _forms(secret: str) -> Iterator[str]:
         yield inner.translate(str.maketrans("+/", "-_"))
 
 
+def _compact(text: str) -> str:
+    """Return a text without what may break a secret in two: blanks, line ends, invisible characters."""
+    return "".join(text.split()) if text.isprintable() else "".join(filter(_is_solid, text))
+
+
+def _is_solid(char: str) -> bool:
+    return char.isprintable() and not char.isspace()
+
+
 class Scrubber:
     """Takes the secrets of one connection out of what its backend said.
 
@@ -122,11 +131,12 @@ class Scrubber:
 
     def __init__(self, secrets: Iterable[str]) -> None:
         wanted = {one.strip() for one in secrets}
-        forms = {form.casefold() for one in wanted if len(one) >= _WHOLE_BELOW for form in _forms(one)}
-        words = {one.casefold() for one in wanted if _SHORTEST <= len(one) < _WHOLE_BELOW}
-        self._words = re.compile(
-            "|".join(rf"(?<!\w){re.escape(word)}(?!\w)" for word in sorted(words)) or "(?!)", re.IGNORECASE
-        )
+        whole = {one for one in wanted if len(_compact(one)) >= _WHOLE_BELOW}
+        forms = {_compact(form).casefold() for one in whole for form in _forms(one)}
+        words = {one.casefold() for one in wanted - whole if len(one) >= _SHORTEST}
+        # A blank may come back as any other, and as several.
+        found = [r"\s+".join(map(re.escape, word.split())) for word in sorted(words)]
+        self._words = re.compile("|".join(rf"(?<!\w){word}(?!\w)" for word in found) or "(?!)", re.IGNORECASE)
         self._pieces: dict[int, set[str]] = {}
         self._blocks: set[str] = set()
         for form in forms:
@@ -137,7 +147,7 @@ class Scrubber:
 
     def holds(self, text: str) -> bool:
         """Tell, fast, whether a secret or one of its halves is in `text`."""
-        lowered = text.casefold()
+        lowered = _compact(text).casefold()
         return any(block in lowered for block in self._blocks)
 
     def text(self, text: str, *, limit: int = _MOST_TEXT) -> str:
@@ -148,8 +158,7 @@ class Scrubber:
         return kept if len(kept) <= limit else f"{kept[: limit - len(_GAP)]}{_GAP}"
 
     def _masked(self, text: str) -> str:
-        # Compared without what may break a secret in two: spaces, line ends, invisible characters.
-        places = [at for at, char in enumerate(text) if char.isprintable() and not char.isspace()]
+        places = [at for at, char in enumerate(text) if _is_solid(char)]  # compared as `_compact` has it
         compact = "".join(text[at] for at in places).lower()
         hidden = bytearray(len(text))
         if len(compact) == len(places):  # a few capitals have no single small letter; none is in a key

@@ -368,6 +368,16 @@ def test_short_secrets_are_hidden_as_words_only():
     assert scrubber.text("the monkey1 said key1, ab") == "the monkey1 said [...], ab"
 
 
+@pytest.mark.parametrize("secret", ["correct horse battery staple", "000000 0", "a b c d e f g h"])
+def test_a_secret_with_blanks_in_it_does_not_come_out(secret):
+    scrubber = Scrubber([secret])
+    for said in (secret, f"bad login {secret!r}", secret.replace(" ", "\n"), secret.replace(" ", "  ")):
+        shown = scrubber.text(f"refused: {said}")
+        assert secret not in shown
+        assert shown.startswith("refused: ")
+    assert "[...]" in scrubber.text(secret)
+
+
 @given(st.text(min_size=8), st.text(max_size=50), st.text(max_size=50))
 def test_whatever_the_secret_is_it_does_not_come_out(secret, before, after):
     text = Scrubber([secret]).text(before + secret + after)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from memxfer.spi import MemoryRecord, RecordState, Relation, Validity
+from memxfer.spi import Ignored, MemoryRecord, RecordState, Relation, Validity
 from memxfer_graphiti.config import OwnerAxis
 from memxfer_graphiti.extras import Extras, find_in, parse, restored, seen_of
 from memxfer_graphiti.rows import Episode, Fact, Summary
@@ -24,10 +24,11 @@ _FACT_COLUMNS: Final = frozenset(
 _EPISODE_COLUMNS: Final = frozenset({"content", "created_at", "occurred_at"})
 
 
-def record_of(row: Fact | Episode | Summary, *, now: datetime, plain: OwnerAxis) -> MemoryRecord | None:
-    """Return what a row means, `None` if it is no memory of its own.
+def record_of(row: Fact | Episode | Summary, *, now: datetime, plain: OwnerAxis) -> MemoryRecord | Ignored:
+    """Return what a row means, or why it is no memory of its own.
 
-    No memories: episodes that only stand for a fact, and entities without a summary.
+    No memories: episodes that only stand for a fact, and entities without a summary. Harmless, but for
+    entities that have attributes.
 
     Args:
         row: The row.
@@ -114,9 +115,9 @@ def _relation(row: Fact) -> Relation:
 # -- episodes ---------------------------------------------------------------------------------
 
 
-def _episode(row: Episode, plain: OwnerAxis) -> MemoryRecord | None:
+def _episode(row: Episode, plain: OwnerAxis) -> MemoryRecord | Ignored:
     if row.source == _SOURCE_OF_FACTS:
-        return None
+        return Ignored("fact_source", row.uuid, harmless=True)
     extras = parse(row.source_description, row.uuid)
     base = plain_episode(row, plain=plain, key=extras.key if extras else None)
     if extras is None:
@@ -153,9 +154,9 @@ def plain_episode(row: Episode, *, plain: OwnerAxis, key: str | None = None) -> 
 # -- summaries --------------------------------------------------------------------------------
 
 
-def _summary(row: Summary, plain: OwnerAxis) -> MemoryRecord | None:
+def _summary(row: Summary, plain: OwnerAxis) -> MemoryRecord | Ignored:
     if not row.summary:
-        return None
+        return Ignored("no_summary", row.uuid, harmless=not row.attributes)
     return MemoryRecord(
         id=row.uuid,
         content=f"{row.name}: {row.summary}" if row.name else row.summary,

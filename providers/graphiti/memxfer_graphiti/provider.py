@@ -11,6 +11,7 @@ from memxfer.spi import (
     Capabilities,
     ConfigError,
     Document,
+    Ignored,
     LookupVisibility,
     MemoryProvider,
     MemoryRecord,
@@ -143,13 +144,13 @@ class GraphitiProvider(MemoryProvider[GraphitiConfig]):
         rows, following = await self._ready().page(partition.name, cursor, min(limit, MAX_PAGE))
         return RawPage(rows, following)
 
-    def _decode(self, row: Any, partition: Partition) -> MemoryRecord | None:
+    def _decode(self, row: Any, partition: Partition) -> MemoryRecord | Ignored:
         record = self._record(partition.name, row)
-        if record is not None and self.config.current_only and has_ended(record, self.clock.now()):
-            return None
-        return record
+        if isinstance(record, Ignored) or not self.config.current_only:
+            return record
+        return Ignored("ended", record.id, harmless=True) if has_ended(record, self.clock.now()) else record
 
-    def _record(self, table: str, row: Mapping[str, Any]) -> MemoryRecord | None:
+    def _record(self, table: str, row: Mapping[str, Any]) -> MemoryRecord | Ignored:
         return record_of(row_of(table, row), now=self.clock.now(), plain=self.config.group_is)
 
     def _row_id(self, row: Any) -> str | None:
@@ -166,7 +167,7 @@ class GraphitiProvider(MemoryProvider[GraphitiConfig]):
         tables = TABLES[self.config.unit] if self._opened is Role.SOURCE else ("facts", "episodes")
         found = await self._ready().find(tables, record_id)
         record = self._record(*found) if found else None
-        return sanitise_record(record) if record else None
+        return sanitise_record(record) if isinstance(record, MemoryRecord) else None
 
     # -- writing ------------------------------------------------------------------------------
 

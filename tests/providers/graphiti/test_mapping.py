@@ -17,7 +17,7 @@ from memxfer.models import (
     Validity,
     Version,
 )
-from memxfer.spi import Document, stable_uuid
+from memxfer.spi import Document, Ignored, stable_uuid
 from memxfer_graphiti import GraphitiConfig
 from memxfer_graphiti.documents import UNDATED, document_of
 from memxfer_graphiti.mapping import HAS_MEMORY, record_of
@@ -320,7 +320,8 @@ def test_an_episode_of_an_app():
     assert (found.created_at, found.occurred_at) == (AT, AT - timedelta(1))
     assert found.provenance == {"source": "message", "source_description": "web"}
     assert found.extensions == {"graphiti": {"name": "chat"}}
-    assert read(episode_of({**row, "content": "x", "source": "fact_triple"})) is None
+    trace = read(episode_of({**row, "content": "x", "source": "fact_triple"}))
+    assert trace == Ignored("fact_source", "p1", harmless=True)
 
 
 # -- what a record becomes --------------------------------------------------------------------

@@ -106,7 +106,10 @@ class DecisionRequiredError(MemxferError):
 
     Attributes:
         remedies: The exact flags or config lines that settle the matter.
+        plan: The plan (`memxfer.plan.JobPlan`) that lacks them, where the source was read to make one.
     """
+
+    plan: object = None
 
     def __init__(self, message: str, *, remedies: tuple[str, ...] = ()) -> None:
         super().__init__(message)

@@ -31,9 +31,9 @@ from memxfer.ledger import (
     Waiting,
     stored_name,
 )
-from memxfer.ledger.states import FILTERED, IGNORED
+from memxfer.ledger.states import FILTERED, IGNORED, IGNORED_AS
 from memxfer.models import MemoryRecord, encode_record, sanitise_text
-from memxfer.spi import Clock, Document, Prepared, Refused, Skipped
+from memxfer.spi import Clock, Document, Ignored, Prepared, Refused, Skipped
 
 __all__ = ["Batcher", "WalkSlice", "consume", "note_changes"]
 
@@ -174,8 +174,9 @@ class Batcher:
         if walk is None:
             raise ProviderError("a page without a walk: a bug in the engine")
         ticket = walk.open_page(page.next_cursor)
-        ticket.counts[IGNORED] += page.ignored
         change = Change()
+        if page.ignored:
+            self._leave_out(change, ticket, page.ignored)
         for index, defect in enumerate(page.defects):
             name = defect.id or f"unreadable row {index} of {item.partition.name} after {page.cursor}"
             record_id = sanitise_text(name)[0]
@@ -196,6 +197,12 @@ class Batcher:
         for entry in entries:
             await self._buffer(entry)
         self._gate.stop_if_exceeded()
+
+    def _leave_out(self, change: Change, ticket: Ticket, rows: Sequence[Ignored]) -> None:
+        """Count rows that are no memories; a page with some that nobody agreed to leave out is not passed."""
+        ticket.is_cut |= not self._gate.leave_out(change, rows)
+        ticket.counts[IGNORED] += len(rows)
+        ticket.counts.update(IGNORED_AS + row.reason for row in rows)
 
     async def _route_late(self, change: Change, last: Ticket) -> tuple[list[Entry], int]:
         """Decide about the records that were put off to the end of the walk, which is here."""

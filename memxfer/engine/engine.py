@@ -418,7 +418,7 @@ class Engine:
             walk = PartitionWalk(gone[number], doubts, kind="vanished")
             self._watch(walk)
             item = WalkSlice(Partition(walk.row.name), walk=walk)
-            await self._batcher.deliver(item, ListedPage((), None, None, 0, (), 0))
+            await self._batcher.deliver(item, ListedPage((), None, None, (), (), 0))
 
     async def _restart(self, item: WalkSlice) -> None:
         """A cursor died: once all that came so far is settled, match the second walk against the ledger."""

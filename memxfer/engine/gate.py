@@ -13,10 +13,11 @@ from memxfer.errors import DecisionRequiredError, RecordError
 from memxfer.gaps import FirstComers, owners_of
 from memxfer.ids import record_mark
 from memxfer.ledger import Change, Ledger
+from memxfer.ledger.ignored import IgnoredNote
 from memxfer.ledger.owners import Owners
-from memxfer.ledger.states import LOSS
+from memxfer.ledger.states import IGNORED_AS, LOSS
 from memxfer.models import MemoryRecord
-from memxfer.spi import Document, Prepared, Refused
+from memxfer.spi import Document, Ignored, Prepared, Refused
 
 __all__ = ["COLLISION", "Gate", "untally"]
 
@@ -49,6 +50,7 @@ class Gate:
         self._places = FirstComers() if watches else None
         self._met: set[_Owner] = set()
         self._noted: set[str] = set()
+        self._ignored: dict[str, IgnoredNote] = {}
 
     async def open(self) -> None:
         """Learn what earlier runs sent.
@@ -71,6 +73,8 @@ class Gate:
         if self._places is not None:
             for place, people in self._owners.rows():
                 self._places.first(place, people)
+        for name, text in self._ledger.notes(IGNORED_AS).items():
+            self._ignored[name.removeprefix(IGNORED_AS)] = IgnoredNote.of_text(text)
 
     # -- one record ---------------------------------------------------------------------------
 
@@ -97,6 +101,18 @@ class Gate:
         if losses is None or self._places is None or not isinstance(prepared, Document):
             return losses
         return losses if self._keeps_apart(change, shown, prepared) else None
+
+    def leave_out(self, change: Change, rows: Sequence[Ignored]) -> bool:
+        """Tell whether it was agreed that rows that are no memories are left out, and note what they were."""
+        if self._agreement is not None and not self._agreement.lets_out(rows):
+            return False
+        for row in rows:
+            known = self._ignored.get(row.reason)
+            note = (known or IgnoredNote()).grown(row)
+            if note is not known:
+                self._ignored[row.reason] = note
+                self._ledger.set_meta(change, IGNORED_AS + row.reason, note.to_text())
+        return True
 
     def tally(self, change: Change, losses: Sequence[str]) -> None:
         """Count what a record loses together with the intent to send it."""

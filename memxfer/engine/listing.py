@@ -19,7 +19,7 @@ from memxfer.engine.marks import Marks
 from memxfer.errors import CursorExpiredError, MemxferError, ProviderError
 from memxfer.ids import FORM_BYTES, record_digest
 from memxfer.models import MemoryRecord, encode_record, sanitise_text
-from memxfer.spi import Defect, MemoryProvider, Page, Partition
+from memxfer.spi import Defect, Ignored, MemoryProvider, Page, Partition
 
 __all__ = ["Listed", "ListedPage", "Listing", "Slice"]
 
@@ -93,7 +93,7 @@ class ListedPage:
         records: The records, each once.
         cursor: Where this page began.
         next_cursor: Where the next begins; `None` at the partition's end.
-        ignored: Rows that are not memories.
+        ignored: Rows that are not memories, each with its reason.
         defects: Rows that could not be read.
         size: Bytes held in the budget for it.
     """
@@ -101,7 +101,7 @@ class ListedPage:
     records: Sequence[Listed]
     cursor: str | None
     next_cursor: str | None
-    ignored: int
+    ignored: Sequence[Ignored]
     defects: Sequence[Defect]
     size: int
 
@@ -348,7 +348,7 @@ class Listing:
                 return
             item.cursor = page.next_cursor
             if item.most is not None:
-                item.most -= len(page.records) + page.ignored + len(page.defects)
+                item.most -= len(page.records) + len(page.ignored) + len(page.defects)
                 if item.most <= 0:
                     return
 

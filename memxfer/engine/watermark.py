@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
 from memxfer.engine.listing import Listed
 from memxfer.ledger import Change, Doubts, InDoubt, PartitionRow
-from memxfer.ledger.states import FILTERED, IGNORED
+from memxfer.ledger.ignored import reasons_in
+from memxfer.ledger.states import FILTERED, IGNORED, IGNORED_AS
 from memxfer.spi import Clock
 
 __all__ = ["PartitionWalk", "Ticket", "WalkKind"]
@@ -182,9 +184,13 @@ class PartitionWalk:
 
     def rewind(self, change: Change) -> None:
         """Go back to the start: rows that never become records will be counted anew."""
-        change.counts.subtract({IGNORED: self.row.ignored, FILTERED: self.row.filtered})
-        self.row.cursor, self.row.mark, self._reached, self.row.is_done = None, 0, 0, False
-        self.row.ignored = self.row.filtered = 0
+        row = self.row
+        change.counts.subtract({IGNORED: row.ignored, FILTERED: row.filtered})
+        row.cursor, row.mark, self._reached, row.is_done = None, 0, 0, False
+        row.ignored = row.filtered = 0
+        if row.reasons is not None:
+            change.counts.subtract(_by_reason(row.reasons))
+            row.reasons = {}
 
     def restart(self, known: Doubts) -> None:
         """List again from the start: everything the ledger has of the partition may come again.
@@ -234,6 +240,8 @@ class PartitionWalk:
         self._reached = max(self._reached, ticket.last_seq)
         row.ignored += ticket.counts[IGNORED]
         row.filtered += ticket.counts[FILTERED]
+        if reasons := reasons_in(ticket.counts):
+            row.reasons = Counter(row.reasons or {}) + Counter(reasons)
         row.cursor, row.is_done = ticket.next_cursor, is_end
         row.is_swept = is_end and self._since is not None and not self.missed
         return ticket.counts
@@ -242,6 +250,11 @@ class PartitionWalk:
         row, seen = self.row, self._seen
         change = Counter({IGNORED: seen[IGNORED] - row.ignored, FILTERED: seen[FILTERED] - row.filtered})
         row.ignored, row.filtered = seen[IGNORED], seen[FILTERED]
+        reasons = reasons_in(seen)
+        if reasons or row.reasons is not None:
+            change.update(_by_reason(reasons))
+            change.subtract(_by_reason(row.reasons or {}))
+            row.reasons = reasons
         row.is_swept = not self.missed
         return change
 
@@ -252,3 +265,8 @@ class PartitionWalk:
         if self._is_pinned:
             return 0
         return self._old_seqs[0] - 1 if self._old_seqs else 2**62
+
+
+def _by_reason(rows: Mapping[str, int]) -> dict[str, int]:
+    """Return the counters of rows that are ignored."""
+    return {IGNORED_AS + reason: number for reason, number in rows.items()}

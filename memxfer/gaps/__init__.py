@@ -6,6 +6,7 @@ from memxfer.gaps.crossings import FirstComers, Landing, owners_of
 from memxfer.gaps.dimensions import RULES, Rule
 from memxfer.gaps.envelope import EnvelopeBuilder
 from memxfer.gaps.fidelity import Fidelity
+from memxfer.gaps.ignored import ignored_line, ignored_words, reason_words
 from memxfer.gaps.operations import End
 from memxfer.gaps.report import Concern, GapLine, GapReport, Verdict
 from memxfer.gaps.scan import Census
@@ -27,10 +28,13 @@ __all__ = [
     "Verdict",
     "build_report",
     "check_consent",
+    "ignored_line",
+    "ignored_words",
     "missing_consent",
     "name_of",
     "owners_of",
     "parse_accepted",
+    "reason_words",
     "recounted",
     "words_for",
 ]

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from memxfer.capabilities import Dimension
 from memxfer.gaps.checks import Check, Outlook, checks_for
-from memxfer.gaps.consent import missing_consent, verdicts_to_accept
+from memxfer.gaps.consent import accepts_ignored, missing_consent, verdicts_to_accept
 from memxfer.gaps.crossings import Crossing, KnownCrossings
 from memxfer.gaps.dimensions import foreign_extensions
 from memxfer.gaps.operations import End
@@ -21,7 +21,7 @@ from memxfer.gaps.traits import MOST_KINDS, Traits, rules_in, traits_of
 from memxfer.gaps.verdicts import build_report
 from memxfer.ids import fingerprint
 from memxfer.models import MemoryRecord
-from memxfer.spi import Document, Prepared, Refused
+from memxfer.spi import Document, Ignored, Prepared, Refused
 
 __all__ = ["Agreement", "name_of", "recounted", "said_of"]
 
@@ -114,13 +114,22 @@ class Agreement:
         self._places.add(place)
         self._owners.update(owners)
 
+    def lets_out(self, rows: Sequence[Ignored]) -> bool:
+        """Tell whether rows may be left out as no memories; those that may not are counted for `beyond`."""
+        harmful = [row for row in rows if not row.harmless]
+        if not harmful or accepts_ignored(self._accepted):
+            return True
+        for row in harmful:
+            self._beyond.add_ignored(row)
+        return False
+
     @property
     def is_exceeded(self) -> bool:
-        """Whether a record was met that must not be sent."""
-        return self._beyond.scanned > 0
+        """Whether a record was met that must not be sent, or a row that must not be left out."""
+        return self._beyond.rows > 0
 
     def beyond(self) -> list[GapLine]:
-        """Return what nobody agreed to, on the records that were held back: decisions, then losses."""
+        """Return what nobody agreed to, on what was held back: decisions, then losses."""
         known = KnownCrossings()
         known.merged = Crossing(len(self._places), len(self._owners), self._merging, self._merged)
         self._beyond.crossings = known

@@ -6,20 +6,27 @@ from collections.abc import Sequence
 
 from memxfer.capabilities import Dimension, DimensionGroup
 from memxfer.errors import ConfigError, DecisionRequiredError
-from memxfer.gaps.report import GapLine, GapReport, Verdict
+from memxfer.gaps.report import Concern, GapLine, GapReport, Verdict
 
-__all__ = ["check_consent", "missing_consent", "parse_accepted", "verdicts_to_accept", "words_for"]
+__all__ = [
+    "accepts_ignored",
+    "check_consent",
+    "missing_consent",
+    "parse_accepted",
+    "verdicts_to_accept",
+    "words_for",
+]
 
 ALL = "all"
 
 
 def parse_accepted(words: Sequence[str]) -> frozenset[str]:
-    """Check the words of `--accept-loss`: dimensions, groups, or `all`.
+    """Check the words of `--accept-loss`: dimensions, groups, `ignored`, or `all`.
 
     Raises:
         ConfigError: A word is none of them.
     """
-    known = {ALL, *DimensionGroup, *Dimension}
+    known = {ALL, *DimensionGroup, *Dimension, Concern.IGNORED}
     unknown = [repr(word) for word in dict.fromkeys(words) if word not in known]
     if unknown:
         names = ", ".join(sorted(str(name) for name in known - {ALL}))
@@ -85,12 +92,20 @@ def words_for(lines: Sequence[GapLine]) -> str:
 
 
 def _is_accepted(line: GapLine, accepted: frozenset[str]) -> bool:
+    if line.dimension == Concern.IGNORED:
+        return accepts_ignored(accepted)
     return bool(accepted & {ALL, line.dimension, line.group.value})
+
+
+def accepts_ignored(accepted: frozenset[str]) -> bool:
+    """Tell whether rows may be left out; consent to a group is about what memories carry."""
+    return bool(accepted & {ALL, Concern.IGNORED})
 
 
 def _word(line: GapLine) -> str:
     """Return what to accept: an extension of the source's own is accepted with its group."""
-    return line.dimension if line.dimension in set(Dimension) else line.group.value
+    has_own_word = line.dimension == Concern.IGNORED or line.dimension in set(Dimension)
+    return line.dimension if has_own_word else line.group.value
 
 
 def _text(opening: str, lines: Sequence[GapLine]) -> str:

@@ -21,10 +21,13 @@ class Verdict(StrEnum):
     AT_RISK = "at_risk"
     READ_TIME_ONLY = "read_time_only"
     UNKNOWN = "unknown"
+    LEFT_OUT = "left_out"
+    """Rows that are no memories, so that nothing is lost."""
 
 
 SEVERITY = (
     Verdict.KEPT,
+    Verdict.LEFT_OUT,
     Verdict.READ_TIME_ONLY,
     Verdict.ENVELOPED,
     Verdict.APPROXIMATED,
@@ -48,6 +51,8 @@ class Concern(StrEnum):
     """Whether the source can be written to while it is read."""
     REPEATS = "repeats"
     """What the target does with a document that comes twice."""
+    IGNORED = "ignored"
+    """Rows that the source's provider does not read as memories, a line for each reason."""
 
 
 class GapLine(BaseModel):
@@ -57,7 +62,7 @@ class GapLine(BaseModel):
         dimension: A `Dimension`, a `Concern`, or `PROVIDER.FIELD` for an extension of the source's own.
         source: Level at which the source gives it, `"native"`.
         target: Level at which the target takes it.
-        records: Records scanned that carry it; for read-time dimensions 0.
+        records: Records scanned that carry it, or rows; for read-time dimensions 0.
         estimate: How many records of the whole source would, where only a sample was read; else `None`.
         samples: Up to three source ids of such records.
         blocking: A decision is needed; consent is not enough.
@@ -96,6 +101,10 @@ class GapReport(BaseModel):
         scanned: Records read for the counts.
         total: Records in the source; `None` if the scan was cut short and the source cannot count.
         sample: Only part of the source was read; counts are of that part, `estimate` tells of the whole.
+        rows: Rows listed: `scanned`, `filtered`, `unreadable` and those of `ignored` add up to it.
+        filtered: Records that the selection leaves out.
+        unreadable: Rows that cannot be read as memories, although they look like some.
+        ignored: Rows that are no memories, by reason.
         blocking: Whether any line is blocking.
         dimensions: Versioning, temporal, packaging and custom extensions first.
     """
@@ -107,5 +116,9 @@ class GapReport(BaseModel):
     scanned: int
     total: int | None
     sample: bool = False
+    rows: int = 0
+    filtered: int = 0
+    unreadable: int = 0
+    ignored: dict[str, int] = {}
     blocking: bool
     dimensions: tuple[GapLine, ...]

@@ -13,9 +13,9 @@ from memxfer.gaps.crossings import Crossings, Meetings
 from memxfer.gaps.dimensions import foreign_extensions
 from memxfer.gaps.traits import MOST_KINDS, Traits, rules_in, traits_of
 from memxfer.models import MemoryRecord
-from memxfer.spi import Document, Prepared, Refused, Skipped
+from memxfer.spi import Document, Ignored, Prepared, Refused, Skipped
 
-__all__ = ["Census", "Tally"]
+__all__ = ["Census", "IgnoredTally", "Tally"]
 
 K = TypeVar("K")
 
@@ -51,6 +51,24 @@ class Tally:
         self.samples = [*self.samples, *other.samples][:_SAMPLES]
 
 
+@dataclass
+class IgnoredTally(Tally):
+    """How many rows were ignored for one reason, and a few of their ids.
+
+    Attributes:
+        harmless: Nothing is lost with any of them.
+    """
+
+    harmless: bool = True
+
+    def add_row(self, row: Ignored) -> None:
+        """Count one row."""
+        self.records += 1
+        self.harmless &= row.harmless
+        if row.id is not None and len(self.samples) < _SAMPLES:
+            self.samples.append(row.id)
+
+
 class Census:
     """Counts over records, in bounded memory.
 
@@ -70,6 +88,8 @@ class Census:
         foreign: Records with an extension that the target has no place for.
         fields: Records by field of the source's own extensions, `"mem0.last_change"`.
         unreadable: Rows that cannot be read as memories.
+        ignored: Rows that are no memories, by reason.
+        filtered: Records that the selection leaves out; they are not scanned.
         documents: Records that would be sent.
         crossings: Documents that collide, merge or repeat.
     """
@@ -94,6 +114,8 @@ class Census:
         self.foreign = Tally()
         self.fields: dict[str, Tally] = {}
         self.unreadable = Tally()
+        self.ignored: dict[str, IgnoredTally] = {}
+        self.filtered = 0
         self.documents = 0
         writing = self._outlook.target.writing
         self.crossings: Meetings = crossings or Crossings(
@@ -129,6 +151,24 @@ class Census:
     def add_unreadable(self, row_id: str | None) -> None:
         """Count a row that cannot be read as a memory."""
         self.unreadable.add(row_id or "?")
+
+    def add_ignored(self, row: Ignored) -> None:
+        """Count a row that is no memory."""
+        tally = self.ignored.get(row.reason)
+        if tally is None:
+            tally = self.ignored[row.reason] = IgnoredTally()
+        tally.add_row(row)
+
+    def ignored_rows(self) -> dict[str, int]:
+        """Return how many rows are no memories, by reason, the most frequent one first."""
+        tallies = sorted(self.ignored.items(), key=lambda item: (-item[1].records, item[0]))
+        return {reason: tally.records for reason, tally in tallies}
+
+    @property
+    def rows(self) -> int:
+        """Rows of the source that were counted, whatever they are."""
+        ignored = sum(tally.records for tally in self.ignored.values())
+        return self.scanned + self.filtered + self.unreadable.records + ignored
 
     def carried(self) -> dict[Dimension, Tally]:
         """Return how many records carry each dimension."""

@@ -9,6 +9,7 @@ from memxfer.capabilities import ClientKey, Dimension, DimensionGroup, DocumentC
 from memxfer.gaps.checks import Check
 from memxfer.gaps.crossings import Crossing, Meetings
 from memxfer.gaps.dimensions import RULES, Rule
+from memxfer.gaps.ignored import ignored_line
 from memxfer.gaps.operations import End, operation_lines
 from memxfer.gaps.report import SEVERITY, Concern, GapLine, GapReport, Verdict
 from memxfer.gaps.scan import Census, Tally
@@ -117,6 +118,10 @@ def build_report(
         scanned=census.scanned,
         total=total,
         sample=is_sample,
+        rows=census.rows,
+        filtered=census.filtered,
+        unreadable=census.unreadable.records,
+        ignored=census.ignored_rows(),
         blocking=any(line.blocking for line in lines),
         dimensions=tuple(lines),
     )
@@ -162,6 +167,7 @@ class _Builder:
         yield from checks
         yield from self._undecided()
         yield from self._refused()
+        yield from self._ignored()
         yield from self._crossings()
 
     # -- dimensions ---------------------------------------------------------------------------
@@ -302,6 +308,17 @@ class _Builder:
                 remedy=_NEVER,
             )
 
+    def _ignored(self) -> Iterator[GapLine]:
+        for reason, tally in self._census.ignored.items():
+            yield ignored_line(
+                reason,
+                tally.records,
+                source=self._source.name,
+                harmless=tally.harmless,
+                samples=tally.samples,
+                estimate=self._estimate(tally.records),
+            )
+
     def _crossings(self) -> Iterator[GapLine]:
         crossings = self._census.crossings
         merging_blocks = not self._target.allows_widening
@@ -387,9 +404,8 @@ class _Builder:
         return f"{records:,} of {self._census.scanned:,} memories"
 
     def _estimate(self, records: int) -> int | None:
-        if self._total is None or not self._census.scanned:
-            return None
-        return round(records * self._total / self._census.scanned)
+        rows = self._census.rows
+        return None if self._total is None or not rows else round(records * self._total / rows)
 
 
 def _acceptance(dimension: Dimension, verdict: Verdict) -> str:

@@ -20,6 +20,7 @@ from memxfer.ids import FORM_BYTES, is_same_form
 from memxfer.ledger import states
 from memxfer.ledger.committer import Change, Committer, ResidueStore, connect
 from memxfer.ledger.doubts import Doubts, InDoubt
+from memxfer.ledger.ignored import decode_share, encode_share
 from memxfer.ledger.opening import explained, reading
 from memxfer.ledger.schema import OWNER
 from memxfer.ledger.states import State
@@ -41,6 +42,7 @@ class PartitionRow:
         is_swept: It was listed again after that, to its end, and nothing had been missed.
         ignored: Rows before `cursor` that are not memories.
         filtered: Records before `cursor` that the selection leaves out.
+        reasons: Those that are not memories, by reason; `None`: there never were any.
     """
 
     id: int
@@ -51,6 +53,7 @@ class PartitionRow:
     ignored: int = 0
     filtered: int = 0
     is_swept: bool = False
+    reasons: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,10 +279,15 @@ class Ledger:
     def partitions(self) -> dict[str, PartitionRow]:
         """Return every known partition by name."""
         rows = self.read("SELECT name, id, cursor, mark, done, ignored, filtered FROM partition")
-        return {
+        found = {
             name: PartitionRow(number, name, cursor, mark, bool(done), ignored, filtered, done == _SWEPT)
             for name, number, cursor, mark, done, ignored, filtered in rows
         }
+        shares = self.notes(states.IGNORED_IN)
+        for row in found.values() if shares else ():
+            share = shares.get(f"{states.IGNORED_IN}{row.id}")
+            row.reasons = None if share is None else decode_share(share)
+        return found
 
     def add_partition(self, change: Change, name: str) -> PartitionRow:
         """Note a new partition."""
@@ -294,6 +302,8 @@ class Ledger:
             "UPDATE partition SET cursor = ?, mark = ?, done = ?, ignored = ?, filtered = ? WHERE id = ?",
             (row.cursor, row.mark, _done(row), row.ignored, row.filtered, row.id),
         )
+        if row.reasons is not None:
+            self.set_meta(change, f"{states.IGNORED_IN}{row.id}", encode_share(row.reasons))
 
     def want_sweeps(self, change: Change) -> None:
         """Note that every partition has to be listed once more."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from memxfer.errors import LedgerError
+from memxfer.ledger.ignored import has_wrong_notes
 from memxfer.ledger.states import State
 
 __all__ = ["CONTAINER", "FORMAT", "OWNER", "SCHEMA", "check_format", "fault_in"]
@@ -59,7 +60,8 @@ CREATE TABLE partition (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, cursor TEXT, mark INTEGER NOT NULL DEFAULT 0,
     done INTEGER NOT NULL DEFAULT 0,     -- 1: listed to its end; 2: and listed again, with nothing missed
     ignored INTEGER NOT NULL DEFAULT 0,  -- its share of the counters rows_ignored and rows_filtered,
-    filtered INTEGER NOT NULL DEFAULT 0  -- taken back when it has to be listed again from the start
+    filtered INTEGER NOT NULL DEFAULT 0  -- taken back when it has to be listed again from the start;
+                                         -- by reason: the note ignored_in/ID
 );
 
 CREATE TABLE record (
@@ -145,6 +147,8 @@ def fault_in(ledger: sqlite3.Connection) -> str | None:
     for name, condition in (*conditions, *_CONTRADICTIONS):
         if ledger.execute(f"SELECT 1 FROM {name} WHERE {condition} LIMIT 1").fetchone():  # noqa: S608 - ours
             return f"holds values in table {name} that memxfer does not write"
+    if has_wrong_notes(ledger):
+        return "holds values in table meta that memxfer does not write"
     if ledger.execute(f"SELECT 1 FROM ({_COUNTED}) WHERE n <> 0 LIMIT 1").fetchone():  # noqa: S608 - ours
         return "has counters that do not agree with its records"
     return None

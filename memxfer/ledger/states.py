@@ -12,7 +12,18 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["DOCUMENTS", "FILTERED", "IGNORED", "LOSS", "RESENT", "RESIDUE", "RESIDUE_LINES", "State"]
+__all__ = [
+    "DOCUMENTS",
+    "FILTERED",
+    "IGNORED",
+    "IGNORED_AS",
+    "IGNORED_IN",
+    "LOSS",
+    "RESENT",
+    "RESIDUE",
+    "RESIDUE_LINES",
+    "State",
+]
 
 
 class State(StrEnum):
@@ -38,6 +49,10 @@ class State(StrEnum):
 # Counters kept beside those of the states, in the same table.
 IGNORED = "rows_ignored"
 """Rows listed that are not memories."""
+IGNORED_AS = "ignored/"
+"""The same by reason; the note of the same name has a few ids."""
+IGNORED_IN = "ignored_in/"
+"""Notes on the share that each partition has in those, by its number."""
 FILTERED = "rows_filtered"
 """Records listed that the selection leaves out."""
 RESENT = "documents_resent"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from memxfer.engine.control import RunControl, StopCause, Stopped
 from memxfer.engine.listing import ListedPage, Listing, Slice
 from memxfer.engine.pipeline import TELLING_TWINS, Pipeline
 from memxfer.errors import ConfigError, InterruptedRunError, MemxferError
-from memxfer.gaps import Agreement, Census, End, EnvelopeBuilder, GapReport, build_report
+from memxfer.gaps import Agreement, Census, End, EnvelopeBuilder, GapReport, build_report, ignored_words
 from memxfer.identity import IdentityMap
 from memxfer.ids import KeyTemplate
 from memxfer.migration.endpoints import OpenEnd, named, open_pair
@@ -175,7 +175,7 @@ async def _read(
     if not scan.rows and not provider.config.allow_empty:
         raise ConfigError(_empty(source))
     if scan.finds_nothing and not provider.config.allow_empty:
-        raise ConfigError(no_hits(source.name, options.where or ""))
+        raise ConfigError(no_hits(source.name, options.where or "", ignored=scan.census.ignored_rows()))
     return total if total is not None or scan.is_part else scan.rows
 
 
@@ -236,7 +236,9 @@ class _Scan:
         del item
         if self.forecast:
             self.forecast.add_page()
-        self.rows += len(page.records) + page.ignored + len(page.defects)
+        self.rows += len(page.records) + len(page.ignored) + len(page.defects)
+        for row in page.ignored:
+            self.census.add_ignored(row)
         for defect in page.defects:
             self.census.add_unreadable(defect.id)
         pipeline = self._pipeline
@@ -251,6 +253,8 @@ class _Scan:
                 self.census.add(pipeline.mapped(record), prepared, digest=listed.hash)
                 if self.forecast:
                     self.forecast.add(record, prepared)
+            else:
+                self.census.filtered += 1
         await self.budget.release(page.size)
 
     def progress(self, total: int | None) -> Progress:
@@ -270,12 +274,13 @@ def _failure(control: RunControl) -> MemxferError:
     return control.error if isinstance(control.error, MemxferError) else MemxferError(control.reason)
 
 
-def no_hits(source: str, where: str) -> str:
-    """Say that a selection takes nothing."""
+def no_hits(source: str, where: str, *, ignored: Mapping[str, int]) -> str:
+    """Say that a selection takes nothing, and which rows it was not asked about."""
+    beside = f" It is not asked about rows that are no memories: {ignored_words(ignored)}." if ignored else ""
     return (
-        f"connection {source}: no memory meets --where {where!r}, so nothing would be moved. Check names and "
-        "spelling; `memxfer diff` shows what the source holds. If it is right, set allow_empty = true on "
-        "the connection"
+        f"connection {source}: no memory meets --where {where!r}, so nothing would be moved.{beside} "
+        "Check names and spelling; `memxfer diff` shows what the source holds. If it is right, set "
+        "allow_empty = true on the connection"
     )
 
 

@@ -17,16 +17,19 @@ from memxfer.engine.settling import NO_MEMORIES
 from memxfer.errors import DecisionRequiredError, LedgerError
 from memxfer.gaps import GapLine
 from memxfer.ledger import JobFolder, State, StateFolder, inspect
-from memxfer.ledger.states import DOCUMENTS, LOSS, RESENT, RESIDUE
+from memxfer.ledger.ignored import ignored_rows
+from memxfer.ledger.states import DOCUMENTS, FILTERED, IGNORED_AS, LOSS, RESENT, RESIDUE
 from memxfer.migration.kept import kept_plan
 from memxfer.migration.news import warnings_of
 from memxfer.migration.outcome import (
     MISSING,
     counts_of,
+    ignored_losses,
     lines_of_text,
     missing_message,
     observed_losses,
     resting_status,
+    rows_of,
     tallied,
 )
 from memxfer.migration.results import Failure, JobResult, JobStatus, JobSummary
@@ -58,6 +61,7 @@ def status(job: str, *, state_dir: str | Path | None = None) -> JobResult:
     runs = inspect.runs(folder.ledger_path)
     silent = inspect.problem_count(folder.ledger_path, NO_MEMORIES)
     counts = counts_of(counters, is_running=is_running)
+    ignored = ignored_rows(counters, inspect.notes(folder.ledger_path, IGNORED_AS))
     now = _status(runs.status, is_running=is_running)
     if now is JobStatus.COMPLETED:  # at the end of its run; the target may have told of failures since
         now = resting_status(counts)
@@ -70,10 +74,12 @@ def status(job: str, *, state_dir: str | Path | None = None) -> JobResult:
         job=job,
         status=now,
         counts=counts,
+        ignored=rows_of(ignored),
         documents=counters[DOCUMENTS],
         resent=counters[RESENT],
         losses=(
             *tallied(plan, counters, inspect.notes(folder.ledger_path, LOSS)),
+            *ignored_losses(ignored, plan.source.connection),
             *missing,
             *observed_losses(silent, plan.target.connection),
         ),
@@ -81,6 +87,7 @@ def status(job: str, *, state_dir: str | Path | None = None) -> JobResult:
         residue_path=str(folder.residue_path),
         seconds=round(runs.seconds, 3),
         records_per_second=round(runs.records / runs.seconds, 1) if runs.seconds else 0.0,
+        filtered=counters[FILTERED],
         cause=runs.cause,
         message=". ".join(messages),
     )

@@ -11,9 +11,10 @@ from memxfer.capabilities import Dimension, DimensionGroup
 from memxfer.engine.control import RunControl, StopCause
 from memxfer.engine.engine import Engine
 from memxfer.engine.settling import NO_MEMORIES
-from memxfer.gaps import GapLine, Verdict, name_of, recounted, words_for
+from memxfer.gaps import Concern, GapLine, Verdict, ignored_line, ignored_words, name_of, recounted, words_for
 from memxfer.ledger import Ledger, State
-from memxfer.ledger.states import DOCUMENTS, LOSS, RESENT, RESIDUE
+from memxfer.ledger.ignored import IgnoredRows, ignored_rows
+from memxfer.ledger.states import DOCUMENTS, FILTERED, IGNORED_AS, LOSS, RESENT, RESIDUE
 from memxfer.migration.assess import no_hits
 from memxfer.migration.results import Counts, JobResult, JobStatus
 from memxfer.plan import JobPlan
@@ -21,12 +22,14 @@ from memxfer.plan import JobPlan
 __all__ = [
     "MISSING",
     "counts_of",
+    "ignored_losses",
     "lines_of_text",
     "lines_to_text",
     "missing_message",
     "observed_losses",
     "outcome",
     "resting_status",
+    "rows_of",
     "tallied",
 ]
 
@@ -89,20 +92,23 @@ def outcome(
     counters = ledger.counts()
     counts = counts_of(counters)
     silent = ledger.problems(NO_MEMORIES)
+    ignored = ignored_rows(counters, ledger.notes(IGNORED_AS))
     missing = lines_of_text(ledger.meta(MISSING)) if control.cause is StopCause.DECISION else ()
     status, message = _status(plan, counters, engine, control, missing=missing)
     if status is JobStatus.COMPLETED_WITH_FAILURES and 0 < silent == counts.listed - counts.skipped:
         message = f"{plan.target.connection} kept no memory of any of the {silent:,} records; {message}"
     if status is JobStatus.COMPLETED and not counts.listed and not may_be_empty:
-        status, message = JobStatus.INCOMPLETE, _nothing(plan)
+        status, message = JobStatus.INCOMPLETE, _nothing(plan, rows_of(ignored))
     return JobResult(
         job=plan.job,
         status=status,
         counts=counts,
+        ignored=rows_of(ignored),
         documents=counters[DOCUMENTS],
         resent=counters[RESENT],
         losses=(
             *tallied(plan, counters, ledger.notes(LOSS)),
+            *ignored_losses(ignored, plan.source.connection),
             *missing,
             *observed_losses(silent, plan.target.connection),
         ),
@@ -111,6 +117,7 @@ def outcome(
         seconds=round(seconds, 3),
         records_per_second=round(engine.finished / seconds, 1) if seconds else 0.0,
         message=message,
+        filtered=counters[FILTERED],
         cause=control.cause.value if control.cause else "",
     )
 
@@ -209,12 +216,27 @@ def _resting_message(counts: Counts, plan: JobPlan) -> str:
     return ""
 
 
-def _nothing(plan: JobPlan) -> str:
+def _nothing(plan: JobPlan, ignored: Mapping[str, int]) -> str:
     if plan.where:
-        return no_hits(plan.source.connection, plan.where)
+        return no_hits(plan.source.connection, plan.where, ignored=ignored)
+    rows = f", and rows that are none: {ignored_words(ignored)}" if ignored else ""
     return (
-        f"connection {plan.source.connection} listed no memories, so nothing was moved; "
-        "if that is right, set allow_empty = true on the connection"
+        f"connection {plan.source.connection} listed no memories{rows}; so nothing was moved. "
+        "If that is right, set allow_empty = true on the connection"
+    )
+
+
+def rows_of(ignored: Mapping[str, IgnoredRows]) -> dict[str, int]:
+    """Return how many rows were ignored, by reason."""
+    return {reason: found.rows for reason, found in ignored.items()}
+
+
+def ignored_losses(ignored: Mapping[str, IgnoredRows], source: str) -> tuple[GapLine, ...]:
+    """Return the lines of rows that somebody had to agree to leave out."""
+    return tuple(
+        ignored_line(reason, found.rows, source=source, harmless=False, samples=found.samples)
+        for reason, found in ignored.items()
+        if not found.harmless
     )
 
 
@@ -235,7 +257,7 @@ def observed_losses(silent: int, target: str) -> tuple[GapLine, ...]:
 
 
 def tallied(plan: JobPlan, counters: Counter[str], notes: Mapping[str, str]) -> tuple[GapLine, ...]:
-    """Return what the plan says is lost; where the move met more, as many as it met.
+    """Return what the plan says is lost of memories; where the move met more, as many as it met.
 
     Args:
         plan: What was agreed to.
@@ -245,6 +267,8 @@ def tallied(plan: JobPlan, counters: Counter[str], notes: Mapping[str, str]) -> 
     met = {name: counters[name] for name in notes if counters[name] > 0}
     lines = []
     for line in plan.losses:
+        if line.dimension == Concern.IGNORED:
+            continue  # the ledger tells which rows: `ignored_losses`
         records = met.pop(LOSS + name_of(line), 0)
         lines.append(recounted(line, records) if records > line.records else line)
     new = (recounted(GapLine.model_validate_json(notes[name]), records) for name, records in met.items())

@@ -19,6 +19,7 @@ from memxfer.spi import Selection, SystemClock
 
 __all__ = ["check_agreed", "check_holds", "check_room", "draw", "free_bytes", "plan", "read_plan"]
 
+_NO_LOSS = (Verdict.KEPT, Verdict.LEFT_OUT)
 _MARGIN = 64_000_000
 """Bytes that a disk keeps free beside a residue, for the job's ledger."""
 
@@ -96,7 +97,7 @@ def draw(
         sample=options.sample,
         accepted=options.accept_loss,
         residue=options.residue,
-        losses=tuple(line for line in lines if line.records and line.verdict is not Verdict.KEPT),
+        losses=tuple(line for line in lines if line.records and line.verdict not in _NO_LOSS),
         report=found.report if found else None,
         forecast=found.forecast if found else None,
     )
@@ -119,14 +120,19 @@ def check_agreed(agreed: JobPlan) -> None:
 
     Raises:
         ConfigError: The plan has no gap report.
-        DecisionRequiredError: Something is missing; the remedies name the flag or the line.
+        DecisionRequiredError: Something is missing; the remedies name the flag or the line, and `plan` is
+            this plan.
     """
     if agreed.report is None:
         raise ConfigError(
             "the plan has no gap report, so nobody can agree to it; make it anew with `memxfer plan`"
         )
     keeps = agreed.residue != "off"
-    check_consent(agreed.report, parse_accepted(agreed.accepted), keeps_originals=keeps)
+    try:
+        check_consent(agreed.report, parse_accepted(agreed.accepted), keeps_originals=keeps)
+    except DecisionRequiredError as error:
+        error.plan = agreed
+        raise
 
 
 def check_holds(agreed: JobPlan, now: JobPlan, *, accepted: Sequence[str] = ()) -> None:

@@ -61,6 +61,7 @@ class JobResult(_Result):
     """A job's state, after a run or at any moment.
 
     Attributes:
+        ignored: Rows of the source that are no memories, by reason; they are not among the records.
         documents: Documents sent to the target and acknowledged.
         resent: Documents sent more than once.
         losses: Lines of the gap report that touched records, and what the target lost on its side.
@@ -72,6 +73,7 @@ class JobResult(_Result):
     job: str
     status: JobStatus
     counts: Counts = Counts()
+    ignored: dict[str, int] = {}
     documents: int = 0
     resent: int = 0
     losses: tuple[GapLine, ...] = ()
@@ -81,6 +83,8 @@ class JobResult(_Result):
     message: str = Field("", exclude=True)
     residue_path: str = Field("", exclude=True)
     """Where those originals are."""
+    filtered: int = Field(0, exclude=True)
+    """Records that the selection leaves out, beside those of `counts`."""
     cause: str = Field("", exclude=True)
     """Why it stopped, for the exit code: "", or a word of `StopCause`."""
 

@@ -105,7 +105,13 @@ async def migrate(
             check_room(plan, state_dir)
             plan = plan.model_copy(update={"job": name})
             if folder is None:
-                return JobResult(job=name, status=JobStatus.COMPLETED, losses=plan.losses, message=_DRY_RUN)
+                return JobResult(
+                    job=name,
+                    status=JobStatus.COMPLETED,
+                    ignored=plan.report.ignored if plan.report else {},
+                    losses=plan.losses,
+                    message=_DRY_RUN,
+                )
             folder.begin(_first(plan), plan.model_dump_json(indent=2))
             return await _run(folder, plan, read, write, options=options, observer=observer, stop=stop)
 

@@ -54,7 +54,8 @@ class Forecast(_Model):
 
     Attributes:
         listed: Records the job would know: all but those its selection leaves out.
-        documents: Of these, how many would be sent.
+        ignored: Rows beside these that are no memories, by reason.
+        documents: Of those listed, how many would be sent.
         skipped: How many a decision leaves out, by reason.
         rejected: How many can never be sent, by code; rows that cannot be read among them.
         undecided: How many wait for a decision, by code; while there are any, nothing is sent.
@@ -70,6 +71,7 @@ class Forecast(_Model):
     """
 
     listed: int = 0
+    ignored: dict[str, int] = {}
     documents: int = 0
     skipped: dict[str, int] = {}
     rejected: dict[str, int] = {}
@@ -125,6 +127,7 @@ class Forecaster:
         price = self._target.config.unit_price
         return Forecast(
             listed=census.scanned + census.unreadable.records,
+            ignored=census.ignored_rows(),
             documents=census.documents,
             skipped=dict(census.skipped),
             rejected=dict(rejected),

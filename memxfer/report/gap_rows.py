@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from memxfer.capabilities import DimensionGroup
+from memxfer.gaps.ignored import ignored_words
 from memxfer.gaps.report import SEVERITY, Concern, GapLine, GapReport, Verdict
 from memxfer.report.gap_words import KINDS, LEVELS, PARTS, TITLES, Kind, dimension_name
 from memxfer.report.text import amount, plain, plural
@@ -59,9 +60,9 @@ class Row:
         target: How well the target takes it.
         kind: What becomes of it, for colours.
         becomes: The same as a word.
-        records: Records of those read that have it; a dash where records have nothing to do with it.
+        records: Records of those read that have it, or rows; a dash where records have nothing to do with it.
         estimate: The same for the whole source, if only part of it was read; else empty.
-        share: Records that have it among those read, 0 to 1; `None` where that says nothing.
+        share: Those among all that were read, 0 to 1; `None` where that says nothing.
         meaning: What it means.
         note: What is wrong with the report itself; mostly empty.
         remedies: Ways out, one of which is enough.
@@ -110,7 +111,8 @@ class Page:
         source: Name of the source connection.
         target: Name of the target connection.
         read: How much of the source was read.
-        counting: What the counts are of, where only part was read; else empty.
+        counting: What rows were listed, where not all of them are records that were read; and what the
+            counts are of, where only part was read.
         headline: What the report comes to.
         kind: The worst of its rows, for colours.
         tally: Number of lines of each kind, worst first, without kinds that have none.
@@ -167,7 +169,7 @@ def gap_row(line: GapLine, *, scanned: int) -> Row:
 
     Args:
         line: The line.
-        scanned: Records read for its count; 0 if that is not known.
+        scanned: Records, or rows, read for its count; 0 if that is not known.
     """
     kind = _kind(line)
     remedies = tuple(_remedies(line.remedy))
@@ -258,7 +260,10 @@ def _grouped(
 
 
 def _rows(lines: Iterable[GapLine], report: GapReport) -> tuple[Row, ...]:
-    return tuple(gap_row(line, scanned=report.scanned) for line in lines)
+    return tuple(
+        gap_row(line, scanned=report.rows if line.dimension == Concern.IGNORED else report.scanned)
+        for line in lines
+    )
 
 
 def _empty(group: DimensionGroup, lines: Iterable[GapLine], report: GapReport) -> Group:
@@ -290,16 +295,30 @@ def _read(report: GapReport) -> str:
     read = f"{plural(report.scanned, 'record')} read"
     if report.total is None:
         return f"{read}, of an unknown number"
-    if report.scanned < report.total:
+    if max(report.scanned, report.rows) < report.total:
         return f"{read}, of {amount(report.total)}"
     return f"{read}, which is all"
 
 
 def _counting(report: GapReport) -> str:
-    if not report.sample:
-        return ""
-    whole = "all" if report.total is None else f"all {amount(report.total)}"
-    return f"Counts are of the {amount(report.scanned)} read; those marked (estimated) are for {whole}."
+    sentences = [_sum(report)] if report.rows > report.scanned else []
+    if report.sample:
+        whole = "all" if report.total is None else f"all {amount(report.total)}"
+        counted = f"the {amount(report.scanned)} read"
+        sentences.append(f"Counts are of {counted}; those marked (estimated) are for {whole}.")
+    return " ".join(sentences)
+
+
+def _sum(report: GapReport) -> str:
+    """Return what the rows that were listed are, in numbers that add up."""
+    parts = [plural(report.scanned, "record")]
+    if report.ignored:
+        parts.append(f"ignored {ignored_words(report.ignored)}")
+    if report.unreadable:
+        parts.append(f"unreadable {amount(report.unreadable)}")
+    if report.filtered:
+        parts.append(f"outside the selection {amount(report.filtered)}")
+    return f"{plural(report.rows, 'row')} listed = {' + '.join(parts)}."
 
 
 def _headline(report: GapReport, losses: int, tally: Counter[Kind]) -> str:
@@ -308,7 +327,9 @@ def _headline(report: GapReport, losses: int, tally: Counter[Kind]) -> str:
         also = f", and {consent}" if losses else ""
         return f"Nothing moves yet: {_missing(tally['blocked'])} missing{also}."
     if not report.scanned:
-        return "No record was read, so nothing could be counted."
+        rows = f": the {plural(report.rows, 'row')} listed are none" if report.rows else ""
+        also = f" {consent[0].upper()}{consent[1:]}." if losses else ""
+        return f"No record was read{rows}, so nothing could be counted.{also}"
     text = f"{consent} before anything moves." if losses else _harmless(tally)
     return f"In the part that was read, {text}" if report.sample else text[0].upper() + text[1:]
 

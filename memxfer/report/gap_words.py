@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from memxfer.capabilities import DimensionGroup
-from memxfer.gaps.report import Concern
+from memxfer.gaps.report import Concern, GapLine
 from memxfer.report.text import plain
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "TITLES",
     "Kind",
     "dimension_name",
+    "ignored_texts",
     "share_words",
 ]
 
@@ -26,6 +28,7 @@ Kind = Literal[
     "approximated",
     "enveloped",
     "read_time_only",
+    "left_out",
     "kept",
     "absent",
 ]
@@ -57,6 +60,7 @@ KINDS: dict[Kind, tuple[str, str]] = {
     "approximated": ("approximated", "arrives less precisely, or in another form"),
     "enveloped": ("in metadata", "travels in the target's metadata, under memxfer, and is not used there"),
     "read_time_only": ("when reading", "nothing to move: it is worked out when somebody asks for it"),
+    "left_out": ("ignored", "is no memory of its own, and nothing is lost with it"),
     "kept": ("kept", "arrives as it is"),
     "absent": ("-", "in none of the records that were read"),
 }
@@ -76,6 +80,7 @@ _FINDINGS = {
     Concern.OWNERS: "merged owners",
     Concern.LISTING: "safe listing",
     Concern.REPEATS: "sending twice",
+    Concern.IGNORED: "ignored rows",
 }
 
 
@@ -84,6 +89,15 @@ def dimension_name(dimension: str) -> str:
     if dimension in _FINDINGS:
         return _FINDINGS[Concern(dimension)]
     return plain(dimension if "." in dimension else dimension.replace("_", " "))
+
+
+def ignored_texts(lines: Iterable[GapLine]) -> list[str]:
+    """Return what the lines about ignored rows say, each with a few ids."""
+    return [
+        plain(f"{line.consequence} E.g. {', '.join(line.samples)}" if line.samples else line.consequence)
+        for line in lines
+        if line.dimension == Concern.IGNORED
+    ]
 
 
 def share_words(share: float) -> str:

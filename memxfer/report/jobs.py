@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from memxfer.gaps.report import GapLine, Verdict
+from memxfer.gaps.ignored import ignored_words
+from memxfer.gaps.report import Concern, GapLine, Verdict
 from memxfer.migration.results import Counts, Failure, JobResult, JobStatus, JobSummary
 from memxfer.report.console import Prose
+from memxfer.report.gap_words import ignored_texts
 from memxfer.report.gaps import losses_view
 from memxfer.report.text import amount, duration, plain, plural, shorten
 
@@ -31,7 +33,10 @@ def result_view(result: JobResult) -> RenderableType:
     head = Text.assemble(
         plain(result.job), ": ", (_words(result.status), _STYLES.get(result.status, "bold yellow"))
     )
-    parts: list[RenderableType] = [head, Text(f"  {_sum(result.counts)}"), Text(f"  {_effort(result)}")]
+    parts: list[RenderableType] = [head, Text(f"  {_sum(result.counts)}")]
+    if result.ignored:
+        parts.append(Text(f"  {_rows(result)}"))
+    parts.append(Text(f"  {_effort(result)}"))
     parts += _losses(result.losses)
     if result.residue:
         parts.append(
@@ -48,9 +53,11 @@ def result_view(result: JobResult) -> RenderableType:
 
 def _losses(lines: Sequence[GapLine]) -> list[RenderableType]:
     """Show what is gone; what was only approximated is in the gap report, and one line here."""
-    gone = [line for line in lines if line.verdict in _GONE]
-    rest = len(lines) - len(gone)
+    memories = [line for line in lines if line.dimension != Concern.IGNORED]
+    gone = [line for line in memories if line.verdict in _GONE]
+    rest = len(memories) - len(gone)
     parts: list[RenderableType] = [Text(), losses_view(gone)] if gone else []
+    parts += [Text(f"  {text}") for text in ignored_texts(lines)]
     if rest:
         parts.append(
             Text(f"  {plural(rest, 'dimension')} approximated or in metadata: memxfer diff shows which")
@@ -100,6 +107,14 @@ def _sum(counts: Counts) -> str:
     }
     shown = " + ".join(f"{name} {number:,}" for name, number in states.items() if number) or "nothing"
     return f"listed {counts.listed:,} = {shown}"
+
+
+def _rows(result: JobResult) -> str:
+    """Return `12 rows = listed 10 + ignored 2 (markers of the backend 2)`."""
+    rows = result.counts.listed + sum(result.ignored.values()) + result.filtered
+    filtered = f" + outside the selection {result.filtered:,}" if result.filtered else ""
+    listed = f"listed {result.counts.listed:,}"
+    return plain(f"{plural(rows, 'row')} = {listed} + ignored {ignored_words(result.ignored)}{filtered}")
 
 
 def _effort(result: JobResult) -> str:

@@ -9,8 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from memxfer.gaps.report import Verdict
+from memxfer.gaps.report import Concern, Verdict
 from memxfer.plan import Forecast, JobPlan
+from memxfer.report.gap_words import ignored_texts
 from memxfer.report.text import amount, duration, plain, plural, size
 
 __all__ = ["plan_view"]
@@ -38,7 +39,7 @@ def plan_view(plan: JobPlan, *, free: int | None = None) -> RenderableType:
     table.add_column(overflow="fold", ratio=1)
     for number, text in (*_counts(plan, forecast), *_places(forecast), *_takes(forecast, free)):
         table.add_row(Text(number), Text(plain(text)))
-    return Group(title, Text(), table, *_fates(plan))
+    return Group(title, Text(), table, *_fates(plan), *_ignored(plan))
 
 
 def _counts(plan: JobPlan, forecast: Forecast) -> Iterator[tuple[str, str]]:
@@ -46,6 +47,8 @@ def _counts(plan: JobPlan, forecast: Forecast) -> Iterator[tuple[str, str]]:
     yield amount(forecast.listed), f"memories in {plan.source.connection}{chosen}"
     if plan.sample is not None:
         yield amount(plan.sample), "of them at most, as a sample"
+    if forecast.ignored:
+        yield amount(sum(forecast.ignored.values())), "rows beside them are ignored, for the reasons below"
     yield amount(forecast.documents), f"would be sent to {plan.target.connection}"
     for reason, number in forecast.skipped.items():
         yield amount(number), f"are left out, as decided ({reason})"
@@ -81,8 +84,14 @@ def _takes(forecast: Forecast, free: int | None) -> Iterator[tuple[str, str]]:
         yield size(forecast.originals_bytes), f"for {originals} that this job keeps in its residue{room}"
 
 
+def _ignored(plan: JobPlan) -> list[RenderableType]:
+    lines = ignored_texts(plan.report.dimensions) if plan.report else []
+    return [Text(), *map(Text, lines)] if lines else []
+
+
 def _fates(plan: JobPlan) -> list[RenderableType]:
-    lines = plan.report.dimensions if plan.report else ()
+    told = plan.report.dimensions if plan.report else ()
+    lines = [line for line in told if line.dimension != Concern.IGNORED]
     counts = Counter(line.verdict for line in lines if line.records and not line.blocking)
     blocked = sum(line.blocking for line in lines)
     said = [f"{blocked} to be decided"] if blocked else []

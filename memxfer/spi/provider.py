@@ -10,6 +10,7 @@ fills `_read_page` and `_decode`, a target `_prepare` and `_write`, and each may
 from __future__ import annotations
 
 import functools
+import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,13 +22,13 @@ import msgspec
 
 from memxfer.capabilities import Capabilities
 from memxfer.errors import ConfigError, ProviderError, RecordError, UnsupportedOperationError
-from memxfer.models import MemoryRecord, Scope, sanitise_record
+from memxfer.models import MemoryRecord, Scope, sanitise_record, sanitise_text
 from memxfer.spi.clock import Clock, SystemClock
 from memxfer.spi.guarding import bounded_count, guard_operations
 from memxfer.spi.learning import Finding, applied, withdrawn
 from memxfer.spi.limits import over_limit
 from memxfer.spi.protocols import SupportsPartitions
-from memxfer.spi.reading import Defect, Ignored, Page, Partition, RawPage
+from memxfer.spi.reading import NOT_A_MEMORY, Defect, Ignored, Page, Partition, RawPage
 from memxfer.spi.scrubbing import Scrubber, secrets_of
 from memxfer.spi.settings import ConnectionConfig, RemoteConfig
 from memxfer.spi.writing import Document, Prepared, Refused, Skipped, WriteReceipt
@@ -37,6 +38,10 @@ __all__ = ["BackendInfo", "ConfigT", "MemoryProvider", "Role", "StoreIdentity"]
 ConfigT = TypeVar("ConfigT", bound=ConnectionConfig)
 
 _OVERSIZE = ('oversize = "skip"',)
+_REASON = re.compile("[a-z][a-z0-9_]{0,59}")
+_MOST_REASONS = 50
+"""Reasons of one connection that are told apart; reasons made from what rows hold would have no end."""
+_MAX_ID = 200
 _UNREADABLE = (
     ValueError,
     TypeError,
@@ -114,6 +119,7 @@ class MemoryProvider(ABC, Generic[ConfigT]):
     _learned: tuple[Finding, ...] = ()
     _whole: type[MemoryProvider[Any]] | None = None
     _scrubber: Scrubber | None = None
+    _reasons: frozenset[str] = frozenset()
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Have the optional operations of a provider guarded as the methods here are."""
@@ -283,12 +289,12 @@ class MemoryProvider(ABC, Generic[ConfigT]):
             scrubber.check_ids([raw.next_cursor])
         records: list[MemoryRecord] = []
         defects: list[Defect] = []
-        ignored = 0
+        ignored: list[Ignored] = []
         for row in raw.rows:
             try:
                 record = self._decode(row, partition)
                 if record is None or isinstance(record, Ignored):
-                    ignored += 1
+                    ignored.append(self._left_out(row, record))
                 else:
                     records.append(sanitise_record(record))
             except (*_UNREADABLE, RecordError) as error:
@@ -297,15 +303,31 @@ class MemoryProvider(ABC, Generic[ConfigT]):
             scrubber.error(defect.error)
         return Page(records, raw.next_cursor, bounded_count(raw.total), ignored, defects)
 
+    def _left_out(self, row: Any, found: Ignored | None) -> Ignored:
+        """Return a row that is no memory with a reason and an id that can be counted, stored and shown."""
+        ignored = found or Ignored(NOT_A_MEMORY)
+        reason = ignored.reason
+        if reason not in self._reasons:
+            if len(self._reasons) < _MOST_REASONS and _REASON.fullmatch(reason):
+                self._reasons |= {reason}
+            else:
+                reason = NOT_A_MEMORY
+        row_id = ignored.id if ignored.id is not None else self._told_id(row)
+        shown = None if row_id is None else sanitise_text(row_id)[0][:_MAX_ID]
+        return Ignored(reason, shown, harmless=ignored.harmless)
+
     def _defect(self, row: Any, error: Exception) -> Defect:
         if not isinstance(error, RecordError):
             # Only the error's type: its text may quote the memory.
             reason = f"the row cannot be read as a memory ({type(error).__name__})"
             error = RecordError(reason, provider=self.name, operation="read", code="unreadable")
+        return Defect(self._told_id(row), error)
+
+    def _told_id(self, row: Any) -> str | None:
         try:
-            return Defect(self._row_id(row), error)
+            return self._row_id(row)
         except _UNREADABLE:  # a row too odd to decode may be too odd to tell its id
-            return Defect(None, error)
+            return None
 
     # -- writing ------------------------------------------------------------------------------
 
@@ -395,14 +417,15 @@ class MemoryProvider(ABC, Generic[ConfigT]):
         raise UnsupportedOperationError(f"{self.name} cannot be read from", provider=self.name)
 
     def _decode(self, row: Any, partition: Partition) -> MemoryRecord | Ignored | None:
-        """Turn one row into a record, or say that it is no memory, best with the reason (`Ignored`).
+        """Turn one row into a record, or say why it is no memory (`Ignored`).
 
+        `None` is a row that is no memory for a reason that nobody tells: it needs consent to be left out.
         May raise `ValueError` and the like.
         """
         raise UnsupportedOperationError(f"{self.name} cannot be read from", provider=self.name)
 
     def _row_id(self, row: Any) -> str | None:
-        """Return the id of a row that did not decode, where it can be told."""
+        """Return the id of a row that did not decode or is ignored, where it can be told."""
         del row
         return None
 

@@ -9,7 +9,10 @@ from typing import Any
 from memxfer.errors import RecordError
 from memxfer.models import MemoryRecord
 
-__all__ = ["Defect", "Ignored", "Page", "Partition", "RawPage"]
+__all__ = ["NOT_A_MEMORY", "Defect", "Ignored", "Page", "Partition", "RawPage"]
+
+NOT_A_MEMORY = "not_a_memory"
+"""The reason of a row for which a provider gives none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +63,16 @@ class Ignored:
     """A row that is no memory, and is left out.
 
     Attributes:
-        reason: Why, in a few lower-case words with underscores: `no_text`, `soft_deleted`, `marker`.
+        reason: Why, in a few lower-case words with underscores: `no_text`, `soft_deleted`, `marker`. Never
+            made from what the row holds. `memxfer.gaps.ignored` has words for people.
         id: The row's id, where it could be told.
+        harmless: Nothing is lost with it, whatever the row holds: a marker, telemetry, a deleted memory.
+            Every other row is left out only after consent.
     """
 
     reason: str
     id: str | None = None
+    harmless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +83,12 @@ class Page:
         records: The records, in the listing's order.
         next_cursor: Where the next page begins; `None` at the end.
         total: Rows of the whole partition, where known.
-        ignored: Rows that are not memories (markers, telemetry), counted and left out.
+        ignored: Rows that are not memories, each with its reason; they are left out.
         defects: Rows that could not be read.
     """
 
     records: Sequence[MemoryRecord]
     next_cursor: str | None = None
     total: int | None = None
-    ignored: int = 0
+    ignored: Sequence[Ignored] = ()
     defects: Sequence[Defect] = ()

@@ -72,7 +72,7 @@ AcceptLoss = Annotated[
     typer.Option(
         "--accept-loss",
         metavar="NAMES|all",
-        help="Dimensions or groups that may be lost, with commas between.",
+        help="Dimensions or groups that may be lost, or ignored (rows), with commas between.",
         show_default=False,
     ),
 ]

@@ -27,8 +27,9 @@ from memxfer.cli.commands.arguments import (
     names_in,
     scan_of,
 )
+from memxfer.cli.commands.planning import show_unagreed
 from memxfer.cli.session import Session
-from memxfer.errors import ConfigError, InterruptedRunError
+from memxfer.errors import ConfigError, DecisionRequiredError, InterruptedRunError
 
 if TYPE_CHECKING:
     from memxfer.migration.options import Options
@@ -114,7 +115,11 @@ def migrate(
     if not (dry_run or yes):
         check_can_ask("writes to the target")
         agreed = _agree(session, source, target, options=options, made=agreed)
-    result = _move(session, source, target, plan=agreed, job=job, options=options)
+    try:
+        result = _move(session, source, target, plan=agreed, job=job, options=options)
+    except DecisionRequiredError as error:
+        show_unagreed(session, error)
+        raise
     return _show_rehearsal(session, result) if dry_run else show_result(session, result)
 
 

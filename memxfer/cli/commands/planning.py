@@ -27,7 +27,7 @@ from memxfer.errors import ConfigError, DecisionRequiredError
 if TYPE_CHECKING:
     from memxfer.plan import JobPlan
 
-__all__ = ["register", "show_plan"]
+__all__ = ["register", "show_plan", "show_unagreed"]
 
 
 def register(app: typer.Typer) -> None:
@@ -112,6 +112,14 @@ def show_plan(session: Session, made: JobPlan) -> None:
         write_json(made)
     else:
         data_console().print(plan_view(made, free=free_bytes(session.state_dir)))
+
+
+def show_unagreed(session: Session, error: DecisionRequiredError) -> None:
+    """Print the plan that lacks a consent or a decision; with `--json` the error is the one object."""
+    from memxfer.plan import JobPlan
+
+    if isinstance(error.plan, JobPlan) and not session.as_json:
+        show_plan(session, error.plan)
 
 
 def _say_what_is_missing(session: Session, made: JobPlan) -> int:

@@ -85,7 +85,7 @@ class Reader:
         async with aclosing(self._pages()) as listing:
             async for page in listing:
                 found.records += [record for record in page.records if self._is_ours(record)]
-                seen += len(page.records) + page.ignored + len(page.defects)
+                seen += len(page.records) + len(page.ignored) + len(page.defects)
                 pages += 1
                 if seen > MOST_ROWS or pages > _MOST_PAGES:
                     found.problem = f"those of the probe are not among the first {seen:,} records"

@@ -50,7 +50,7 @@ class PagingTests(ConformanceBasis):
         async with opened(provider_factory, Role.SOURCE) as source:
             for partition in await _partitions(source):
                 for page in await read_partition(source, partition, limit=self.suite_config.page_size):
-                    rows = len(page.records) + len(page.defects) + page.ignored
+                    rows = len(page.records) + len(page.defects) + len(page.ignored)
                     assert rows <= self.suite_config.page_size
 
     @requires("source")
@@ -139,7 +139,7 @@ class PagingTests(ConformanceBasis):
                 assert counted == len(records)
             for partition in await _partitions(source):
                 pages = await read_partition(source, partition, limit=self.suite_config.page_size)
-                rows = sum(len(page.records) + len(page.defects) + page.ignored for page in pages)
+                rows = sum(len(page.records) + len(page.defects) + len(page.ignored) for page in pages)
                 totals = {partition.total, *(page.total for page in pages)} - {None}
                 assert totals <= {rows}, f"partition {partition.name!r}"
 

@@ -194,7 +194,7 @@ class ArchiveProvider(MemoryProvider[ArchiveConfig]):
             ) from error
         return RawPage(rows, following, partition.total)
 
-    def _decode(self, row: Row, partition: Partition) -> MemoryRecord | None:
+    def _decode(self, row: Row, partition: Partition) -> MemoryRecord:
         if row.line is None:
             raise RecordError(
                 f"a line of over {MAX_LINE} bytes", provider=self.name, operation="read", code="too_large"

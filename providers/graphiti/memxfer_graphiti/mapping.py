@@ -27,8 +27,8 @@ _EPISODE_COLUMNS: Final = frozenset({"content", "created_at", "occurred_at"})
 def record_of(row: Fact | Episode | Summary, *, now: datetime, plain: OwnerAxis) -> MemoryRecord | Ignored:
     """Return what a row means, or why it is no memory of its own.
 
-    No memories: episodes that only stand for a fact (`stands_for_a_fact`), and entities and communities
-    without a summary (`no_summary`).
+    No memories: episodes that only stand for a fact (`fact_source`), and entities and communities without a
+    summary (`no_summary`). Harmless, but for entities that have attributes.
 
     Args:
         row: The row.
@@ -117,7 +117,7 @@ def _relation(row: Fact) -> Relation:
 
 def _episode(row: Episode, plain: OwnerAxis) -> MemoryRecord | Ignored:
     if row.source == _SOURCE_OF_FACTS:
-        return Ignored("stands_for_a_fact", row.uuid)
+        return Ignored("fact_source", row.uuid, harmless=True)
     extras = parse(row.source_description, row.uuid)
     base = plain_episode(row, plain=plain, key=extras.key if extras else None)
     if extras is None:
@@ -156,7 +156,7 @@ def plain_episode(row: Episode, *, plain: OwnerAxis, key: str | None = None) -> 
 
 def _summary(row: Summary, plain: OwnerAxis) -> MemoryRecord | Ignored:
     if not row.summary:
-        return Ignored("no_summary", row.uuid)
+        return Ignored("no_summary", row.uuid, harmless=not row.attributes)
     return MemoryRecord(
         id=row.uuid,
         content=f"{row.name}: {row.summary}" if row.name else row.summary,

@@ -149,7 +149,7 @@ class GraphitiProvider(MemoryProvider[GraphitiConfig]):
         record = self._record(partition.name, row)
         if isinstance(record, Ignored) or not self.config.current_only:
             return record
-        return Ignored("ended", record.id) if has_ended(record, self.clock.now()) else record
+        return Ignored("ended", record.id, harmless=True) if has_ended(record, self.clock.now()) else record
 
     def _record(self, table: str, row: Mapping[str, Any]) -> MemoryRecord | Ignored:
         if table == "facts" and not {"source_uuid", "target_uuid"} <= row.keys():

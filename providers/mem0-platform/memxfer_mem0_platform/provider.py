@@ -14,6 +14,7 @@ from memxfer.spi import (
     Document,
     FatalError,
     Hit,
+    Ignored,
     IngestState,
     IngestStatus,
     LookupVisibility,
@@ -201,10 +202,10 @@ class Mem0PlatformProvider(MemoryProvider[Mem0PlatformConfig]):
         wanted = [row if _is_here(row, partition) else None for row in rows]
         return list(zip(rows, await self._histories.of(wanted), strict=True))
 
-    def _decode(self, row: Any, partition: Partition) -> MemoryRecord | None:
+    def _decode(self, row: Any, partition: Partition) -> MemoryRecord | Ignored:
         memory, events = row
         if not _is_here(memory, partition):
-            return None
+            return Ignored("listed_elsewhere", harmless=True)
         return decode(memory, events, now=self.clock.now())
 
     def _row_id(self, row: Any) -> str | None:

@@ -12,6 +12,7 @@ from memxfer.spi import (
     Clock,
     CursorExpiredError,
     FatalError,
+    Ignored,
     MemoryProvider,
     MemoryRecord,
     Partition,
@@ -189,10 +190,10 @@ class Mem0ServerProvider(MemoryProvider[Mem0ServerConfig]):
         found = await self._histories.ask([one for one in wanted if one], self._connected().history)
         return [(row, found.get(_id(row) or "", [])) for row in rows]
 
-    def _decode(self, row: Any, partition: Partition) -> MemoryRecord | None:
+    def _decode(self, row: Any, partition: Partition) -> MemoryRecord | Ignored:
         memory, events = row
         if not _is_here(memory, partition):
-            return None
+            return Ignored("listed_elsewhere", harmless=True)
         return decode(memory, events, now=self.clock.now())
 
     def _row_id(self, row: Any) -> str | None:

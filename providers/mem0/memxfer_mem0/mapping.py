@@ -84,7 +84,8 @@ def decode(
         msgspec.ValidationError: Turns that memxfer wrote are none any more.
     """
     if not isinstance(row.payload, dict) or row.payload.get("data") is None:
-        return Ignored(reason_for_no_memory(row.payload), row.id)
+        reason = reason_for_no_memory(row.payload)
+        return Ignored(reason, row.id, harmless=reason == "marker")
     payload = in_one_dialect(row.payload)
     text = payload["data"]
     if not isinstance(text, str):

@@ -18,6 +18,7 @@ from memxfer.spi import (
     Document,
     Hit,
     Identity,
+    Ignored,
     IngestState,
     IngestStatus,
     Level,
@@ -162,7 +163,7 @@ class MemoryReferenceProvider(MemoryProvider[MemoryConfig]):
                 operation="read",
             ) from error
 
-    def _decode(self, row: StoredRow, partition: Partition) -> MemoryRecord | None:
+    def _decode(self, row: StoredRow, partition: Partition) -> MemoryRecord | Ignored | None:
         return row.record
 
     async def count(self) -> int:

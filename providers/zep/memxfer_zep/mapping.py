@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from memxfer.spi import (
+    Ignored,
     MemoryRecord,
     Message,
     RecordState,
@@ -43,6 +44,9 @@ HAS_MEMORY: Final = "HAS_MEMORY"
 
 _SOURCE_OF_FACTS: Final = "fact_triple"
 _EPISODIC: Final = "episodic"
+_MENTION: Final = Ignored("mention", harmless=True)
+_FACT_SOURCE: Final = Ignored("fact_source", harmless=True)
+_ENDED: Final = Ignored("ended", harmless=True)
 
 
 class Owner(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -164,11 +168,11 @@ class _Fields:
 
 def record_of(
     row: Row, listing: str, owner: Owner, *, now: datetime, current_only: bool = False
-) -> MemoryRecord | None:
-    """Return what a row means, `None` if it is no memory of its own.
+) -> MemoryRecord | Ignored:
+    """Return what a row means, or why it is no memory of its own.
 
     No memories: edges and episodes that only tie a fact to its origin, entities without a summary, and
-    ended facts when only current ones are wanted.
+    ended facts when only current ones are wanted. Harmless, but for entities that have attributes.
 
     Args:
         row: As Zep answered it.
@@ -191,11 +195,11 @@ def record_of(
 
 def _fact(
     fields: _Fields, episodes: Sequence[Mapping[str, Any]], *, now: datetime, current_only: bool
-) -> MemoryRecord | None:
+) -> MemoryRecord | Ignored:
     identifier, content = fields.id(), fields.text("fact")
     if content is None:
         if fields.take("scope") == _EPISODIC:  # it only says which episode mentions an entity
-            return None
+            return _MENTION
         raise ValueError("the edge has no fact")
     validity = Validity(
         valid_from=fields.time("valid_at"),
@@ -205,7 +209,7 @@ def _fact(
     )
     has_ended = _has_ended(validity, now) or fields.has_bad("expired_at")
     if has_ended and current_only:
-        return None
+        return _ENDED
     metadata, shadowed = _with_episodes(fields.mapping("attributes"), episodes)
     metadata = fields.own(metadata)
     relation = _relation(fields)
@@ -280,10 +284,10 @@ def _origin(fields: _Fields, episodes: Sequence[Mapping[str, Any]]) -> dict[str,
 # -- episodes and messages --------------------------------------------------------------------
 
 
-def _episode(fields: _Fields) -> MemoryRecord | None:
+def _episode(fields: _Fields) -> MemoryRecord | Ignored:
     source = fields.text("source")
     if source == _SOURCE_OF_FACTS:  # the trace that writing a fact leaves
-        return None
+        return _FACT_SOURCE
     identifier, content = fields.id(), fields.content("content")
     happened, arrived = fields.time("reference_time"), fields.time("created_at")
     metadata = fields.own(fields.mapping("metadata"))
@@ -336,10 +340,10 @@ def _turns(fields: _Fields, content: str, name: str, at: datetime | None) -> tup
 # -- summaries --------------------------------------------------------------------------------
 
 
-def _node(fields: _Fields) -> MemoryRecord | None:
+def _node(fields: _Fields) -> MemoryRecord | Ignored:
     identifier, summary = fields.id(), fields.text("summary")
     if not summary:
-        return None
+        return Ignored("no_summary", harmless=not fields.take("attributes"))
     name = fields.text("name")
     provenance = {
         "episode_uuids": list(fields.texts("episode_uuids")),
@@ -358,10 +362,10 @@ def _node(fields: _Fields) -> MemoryRecord | None:
     )
 
 
-def _summary(fields: _Fields) -> MemoryRecord | None:
+def _summary(fields: _Fields) -> MemoryRecord | Ignored:
     identifier, summary = fields.id(), fields.text("summary")
     if not summary:
-        return None
+        return Ignored("no_summary", harmless=True)
     document = fields.text("document_id")
     return MemoryRecord(
         id=identifier,
@@ -375,7 +379,7 @@ def _summary(fields: _Fields) -> MemoryRecord | None:
     )
 
 
-_DECODERS: Final[Mapping[str, Callable[[_Fields], MemoryRecord | None]]] = {
+_DECODERS: Final[Mapping[str, Callable[[_Fields], MemoryRecord | Ignored]]] = {
     "episodes": _episode,
     "messages": _message,
     "nodes": _node,

@@ -16,6 +16,7 @@ from memxfer.spi import (
     Document,
     Ensured,
     Hit,
+    Ignored,
     IngestStatus,
     Joined,
     KeptAnswers,
@@ -225,7 +226,7 @@ class ZepProvider(MemoryProvider[ZepConfig]):
                 self._episodes.popitem(last=False)
         return self._episodes.get(identifier)
 
-    def _decode(self, row: Any, partition: Partition) -> MemoryRecord | None:
+    def _decode(self, row: Any, partition: Partition) -> MemoryRecord | Ignored:
         return record_of(
             row,
             partition.spec["listing"],

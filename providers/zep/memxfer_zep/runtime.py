@@ -16,6 +16,7 @@ from memxfer.spi import (
     ContextPackage,
     Defect,
     Hit,
+    Ignored,
     MemoryRecord,
     Page,
     RecordError,
@@ -111,7 +112,7 @@ class Memories:
             return Page(
                 [one for one in read if isinstance(one, MemoryRecord)],
                 raw.next_cursor,
-                ignored=read.count(None),
+                ignored=[one for one in read if isinstance(one, Ignored)],
                 defects=[one for one in read if isinstance(one, Defect)],
             )
 
@@ -201,7 +202,8 @@ class Memories:
 
     async def _whole(self, body: Mapping[str, Any], target: TargetId) -> MemoryRecord | None:
         place = await self._places.of_graph(target.place, body.get("user_uuid"))
-        return self._decoded(body, place, target.kind, current_only=False)
+        found = self._decoded(body, place, target.kind, current_only=False)
+        return found if isinstance(found, MemoryRecord) else None
 
     # -- rows ---------------------------------------------------------------------------------
 
@@ -219,7 +221,7 @@ class Memories:
         again = await self._places.of(scope)
         return None if again is None or again.graph == place.graph else await ask(again)
 
-    def _read(self, row: Any, place: Place) -> MemoryRecord | Defect | None:
+    def _read(self, row: Any, place: Place) -> MemoryRecord | Ignored | Defect:
         try:
             return self._decoded(row, place, "fact", current_only=self._config.current_only)
         except _UNREADABLE as error:
@@ -230,13 +232,13 @@ class Memories:
 
     def _decoded(
         self, row: Mapping[str, Any], place: Place, kind: str, *, current_only: bool
-    ) -> MemoryRecord | None:
+    ) -> MemoryRecord | Ignored:
         body = {name: value for name, value in row.items() if name not in _OF_SEARCH}
         record = record_of(
             Row(body), _LISTINGS[kind], place.owner, now=self._now(), current_only=current_only
         )
-        if record is None:
-            return None
+        if isinstance(record, Ignored):
+            return record
         identifier = str(TargetId(kind, place.graph, record.id))
         return sanitise_record(msgspec.structs.replace(record, id=identifier))
 

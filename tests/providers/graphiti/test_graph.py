@@ -15,7 +15,7 @@ from memxfer.spi import (
     Validity,
     stable_uuid,
 )
-from memxfer.testing.conformance.driver import key_of, opened, read_records
+from memxfer.testing.conformance.driver import key_of, opened, read_partition, read_records
 from memxfer_graphiti.engines import kuzu as kuzu_engine
 from memxfer_graphiti.sdk import import_sdk
 
@@ -91,6 +91,22 @@ async def test_only_current_facts_if_wanted(graph, graphiti):
     rows = [edge(f"e{number}", **fields) for number, fields in enumerate(ends)]
     await graphiti(lambda driver: save(driver, entity("n1"), entity("n2"), *rows))
     assert [record.id for record in await graph.read(current_only=True)] == ["e3", "e0"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"current_only": True}, {"e1": ("ended", True)}),
+        ({"unit": "summaries"}, {"n1": ("no_summary", True), "n2": ("no_summary", False)}),
+    ],
+)
+async def test_rows_that_are_no_memories_say_why(graph, graphiti, settings, expected):
+    nodes = (entity("n1"), entity("n2", attributes={"age": 7}))
+    await graphiti(lambda driver: save(driver, *nodes, edge("e1", invalid_at=AT), edge("e2")))
+    async with opened(lambda: graph.make(**settings), Role.SOURCE) as source:
+        walks = [await read_partition(source, one, limit=5) async for one in source.list_partitions()]
+    ignored = [row for pages in walks for page in pages for row in page.ignored]
+    assert {row.id: (row.reason, row.harmless) for row in ignored} == expected
 
 
 async def test_episodes_and_summaries_that_graphiti_saved_are_read(graph, graphiti):

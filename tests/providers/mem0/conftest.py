@@ -181,7 +181,7 @@ async def walk(provider, limit=1000):
         page = await provider.read_page(ALL, cursor, limit)
         assert not page.defects
         records += page.records
-        ignored += page.ignored
+        ignored += len(page.ignored)
         cursor = page.next_cursor
         if cursor is None:
             return records, ignored

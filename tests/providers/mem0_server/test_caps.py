@@ -79,6 +79,9 @@ async def test_a_memory_of_several_owners_comes_once(server):
     server.put(2, agent_id="a", run_id="r")
     server.put(1, run_id="r")
     await assert_complete(server, limit=2)
+    ignored = [row for page in await server.pages() for row in page.ignored]
+    assert {(row.reason, row.harmless) for row in ignored} == {("listed_elsewhere", True)}
+    assert {row.id for row in ignored} <= {row["id"] for row in server.truth()}
 
 
 async def test_a_store_as_large_as_the_scan_of_entities_is_refused(server):

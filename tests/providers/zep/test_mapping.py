@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from memxfer.spi import Message, RecordState, Relation, Scope, Validity
+from memxfer.spi import Ignored, Message, RecordState, Relation, Scope, Validity
 from memxfer_zep.mapping import CUSTOM, Owner, Row, record_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -54,7 +54,7 @@ def test_a_fact_keeps_its_four_times_to_the_microsecond():
 )
 def test_a_fact_that_has_ended_is_superseded_and_left_out_on_request(times, state):
     assert read({**FACT, **times}).state is state
-    is_left_out = read({**FACT, **times}, current_only=True) is None
+    is_left_out = read({**FACT, **times}, current_only=True) == Ignored("ended", harmless=True)
     assert is_left_out == (state is RecordState.SUPERSEDED)
 
 
@@ -142,7 +142,7 @@ def test_a_row_that_is_no_fact_is_an_error(body):
 
 
 def test_an_edge_that_only_mentions_is_no_memory():
-    assert read({"uuid": "e-1", "scope": "episodic"}) is None
+    assert read({"uuid": "e-1", "scope": "episodic"}) == Ignored("mention", harmless=True)
     assert read({**FACT, "scope": "episodic"}).extensions["zep"]["scope"] == "episodic"
 
 
@@ -219,7 +219,8 @@ def test_an_episode_of_a_message_is_a_turn_and_one_of_a_fact_is_left_out():
     record = read({**body, "thread_uuid": "t-1"}, "episodes")
     assert record.messages == (Message(role="user", content="Hi", name="Ann"),)
     assert (record.kind, record.scope.session) == ("message", "t-1")
-    assert read({**body, "source": "fact_triple"}, "episodes") is None
+    trace = read({**body, "source": "fact_triple"}, "episodes")
+    assert trace == Ignored("fact_source", harmless=True)
 
 
 def test_summaries_are_of_entities_threads_and_documents():
@@ -236,7 +237,9 @@ def test_summaries_are_of_entities_threads_and_documents():
     assert (record.content, record.kind, record.tags) == ("Ann: Likes tea", "entity", ("Person",))
     assert record.provenance == {"episode_uuids": ["p-1"], "episode_uuids_truncated": True}
     assert (record.metadata, record.extensions["zep"]["name"]) == ({"age": 7}, "Ann")
-    assert read({**node, "summary": ""}, "nodes") is None
+    assert read({**node, "summary": ""}, "nodes") == Ignored("no_summary")
+    bare = {**node, "summary": "", "attributes": {}}
+    assert read(bare, "nodes") == Ignored("no_summary", harmless=True)
     thread = {
         "uuid": "s-1",
         "summary": "They spoke",
@@ -247,7 +250,7 @@ def test_summaries_are_of_entities_threads_and_documents():
     assert (record.kind, record.scope.session, record.updated_at) == ("summary", "t-1", at(2025, 1, 1))
     record = read({"uuid": "s-2", "summary": "A text", "document_id": "a/b"}, "document_summaries")
     assert record.provenance == {"document_id": "a/b"}
-    assert read({"uuid": "s-3"}, "thread_summaries") is None
+    assert read({"uuid": "s-3"}, "thread_summaries") == Ignored("no_summary", harmless=True)
 
 
 def test_every_extension_that_zep_is_known_to_have_is_declared():

@@ -102,7 +102,9 @@ async def test_summaries_are_three_lists_of_a_user_and_two_of_a_graph(zep):
     zep.put("thread_summary", graph_uuid=graph, summary="a talk", thread_uuid="t-1")
     provider = await zep.connected(unit="summaries")
     assert len(await names(provider)) == 5
-    assert sum(page.ignored for page in await zep.pages(unit="summaries")) == 2
+    ignored = [row for page in await zep.pages(unit="summaries") for row in page.ignored]
+    assert [(row.reason, row.harmless) for row in ignored] == [("no_summary", True)] * 2
+    assert {row.id for row in ignored} == {row["uuid"] for row in zep.truth("node") if not row.get("summary")}
     assert sorted(record.kind for record in await zep.records(unit="summaries")) == [
         "entity",
         "entity",

@@ -9,11 +9,13 @@ import memxfer.migration
 from memxfer.errors import AuthError, DecisionRequiredError, JobNotFoundError
 from memxfer.migration import Holdings
 from memxfer.migration.results import JobStatus
+from memxfer.plan import Forecast, JobPlan
 
 RESULT_KEYS = {
     "job",
     "status",
     "counts",
+    "ignored",
     "documents",
     "resent",
     "losses",
@@ -21,6 +23,7 @@ RESULT_KEYS = {
     "records_per_second",
     "residue",
 }
+REPORT_COUNTS = {"scanned", "total", "sample", "rows", "filtered", "unreadable", "ignored"}
 COUNT_KEYS = {
     "listed",
     "accepted",
@@ -64,7 +67,7 @@ def test_migrate_json_is_one_object_with_the_keys_of_the_contract(cli, verbs, re
 def test_diff_json_is_one_object_with_the_keys_of_the_contract(cli, verbs, report):
     verbs(diff=report)
     shown = json.loads(cli("diff", "old", "new", "--json").stdout)
-    assert set(shown) == {"source", "target", "scanned", "total", "sample", "blocking", "dimensions"}
+    assert set(shown) == {"source", "target", "blocking", "dimensions", *REPORT_COUNTS}
     assert set(shown["dimensions"][0]) == LINE_KEYS
     assert shown["dimensions"][0]["verdict"] == "lost"
 
@@ -112,6 +115,26 @@ def test_a_missing_decision_ends_with_3_and_the_exact_flags(cli, verbs):
     assert answer.exit_code == 3
     assert answer.stdout == ""
     assert "--accept-loss versions" in answer.stderr
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_lacks_a_consent_is_shown_as_a_plan_and_with_json_the_error_alone(cli, verbs, as_json):
+    error = DecisionRequiredError("40 rows", remedies=("--accept-loss ignored",))
+    end = {"connection": "old", "provider": "memory", "namespace": "m"}
+    error.plan = JobPlan(
+        created_at="2026-01-01T00:00:00Z",
+        source=end,
+        target=end,
+        document_id="{id}",
+        forecast=Forecast(listed=2, ignored={"no_text": 40}),
+    )
+    verbs(migrate=error)
+    answer = cli("migrate", "old", "new", "--yes", *(["--json"] if as_json else []))
+    assert answer.exit_code == 3
+    if as_json:
+        assert json.loads(answer.stdout)["error"]["code"] == "decision_required"
+    else:
+        assert "40    rows beside them are ignored" in answer.stdout
 
 
 def test_a_refused_key_ends_with_4_and_the_correlation_id(cli, verbs):

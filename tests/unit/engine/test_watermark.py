@@ -3,7 +3,7 @@
 from memxfer.engine.listing import Listed
 from memxfer.engine.watermark import PartitionWalk
 from memxfer.ledger import Change, Doubts, InDoubt, PartitionRow, State
-from memxfer.ledger.states import FILTERED, IGNORED
+from memxfer.ledger.states import FILTERED, IGNORED, IGNORED_AS
 from memxfer.models import MemoryRecord, Scope
 
 
@@ -113,6 +113,52 @@ def test_going_back_takes_back_what_was_counted_on_the_way():
     partition.rewind(change)
     assert change.counts == {IGNORED: -2, FILTERED: -3}
     assert partition.row == PartitionRow(1, "all")
+
+
+def ignoring(partition, cursor, **reasons):
+    ticket = page(partition, cursor, 4)
+    ticket.counts.update({IGNORED: sum(reasons.values())})
+    ticket.counts.update({IGNORED_AS + reason: rows for reason, rows in reasons.items()})
+    return partition.advance()
+
+
+def test_going_back_takes_back_ignored_rows_by_reason():
+    partition = walk()
+    ignoring(partition, "c1", marker=2)
+    assert ignoring(partition, "c2", marker=1, no_text=3) == {
+        IGNORED: 4,
+        "ignored/marker": 1,
+        "ignored/no_text": 3,
+    }
+    assert partition.row.reasons == {"marker": 3, "no_text": 3}
+    change = Change()
+    partition.rewind(change)
+    assert {name: n for name, n in change.counts.items() if n} == {
+        IGNORED: -6,
+        "ignored/marker": -3,
+        "ignored/no_text": -3,
+    }
+    assert partition.row == PartitionRow(1, "all", reasons={})
+
+
+def test_a_sweep_replaces_the_reasons_of_the_walk_before_it():
+    row = PartitionRow(1, "all", is_done=True, ignored=5, reasons={"marker": 4, "no_text": 1})
+    partition = PartitionWalk(row, Doubts(), kind="sweep")
+    assert ignoring(partition, "c1", marker=2) is None
+    change = ignoring(partition, None, ended=1)
+    assert {name: n for name, n in change.items() if n} == {
+        IGNORED: -2,
+        "ignored/marker": -2,
+        "ignored/no_text": -1,
+        "ignored/ended": 1,
+    }
+    assert (row.ignored, row.reasons) == (3, {"marker": 2, "ended": 1})
+
+
+def test_a_sweep_tells_the_reasons_of_rows_that_an_earlier_version_counted_without():
+    row = PartitionRow(1, "all", is_done=True, ignored=2)
+    assert ignoring(PartitionWalk(row, Doubts(), kind="sweep"), None, marker=2)["ignored/marker"] == 2
+    assert (row.ignored, row.reasons) == (2, {"marker": 2})
 
 
 def test_it_is_drained_when_nothing_is_under_way():

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from memxfer.capabilities import Dimension, Level
 from memxfer.gaps import Agreement, Census, End, build_report, missing_consent, parse_accepted
 from memxfer.gaps.agreement import recounted
+from memxfer.spi import Ignored
 from tests.unit.gaps.conftest import BARE, FULL, NOW, able, document, refused, skipped
 
 
@@ -94,6 +95,22 @@ def test_what_never_arrives_needs_no_consent():
 
     assert held.judge(FULL, refused("empty")) == ()
     assert held.judge(FULL, skipped()) == ()
+
+
+@pytest.mark.parametrize(
+    ("accepted", "is_agreed"),
+    [((), False), (("content",), False), (("versions",), False), (("ignored",), True), (("all",), True)],
+)
+def test_rows_are_left_out_after_consent_to_that_alone_and_harmless_ones_without(accepted, is_agreed):
+    held = agreement(able(), *accepted)
+
+    assert held.lets_out([Ignored("marker", harmless=True)])
+    assert not held.is_exceeded
+    assert held.lets_out([Ignored("no_text", "a"), Ignored("marker", "b", harmless=True)]) is is_agreed
+    assert held.is_exceeded is not is_agreed
+    assert [(line.dimension, line.records, line.samples) for line in held.beyond()] == (
+        [] if is_agreed else [("ignored", 1, ("a",))]
+    )
 
 
 def test_a_line_is_told_with_the_count_of_the_move():

@@ -19,7 +19,7 @@ def losing(census, report):
 
 
 def test_every_dimension_every_group_and_all_are_words_of_consent():
-    words = [*Dimension, *DimensionGroup, "all"]
+    words = [*Dimension, *DimensionGroup, "ignored", "all"]
 
     assert parse_accepted([str(word) for word in words]) == {str(word) for word in words}
     assert parse_accepted([]) == frozenset()

@@ -139,6 +139,7 @@ async def test_migrate_moves_everything_and_its_json_is_the_contract(ends, state
         "job",
         "status",
         "counts",
+        "ignored",
         "documents",
         "resent",
         "losses",

@@ -55,6 +55,59 @@ def test_nothing_is_lost_of_what_no_record_has(line, report):
     assert [row.becomes for group in page.matrix for row in group.rows] == ["-", "lost"]
 
 
+def ignored(line, **values):
+    return line("ignored", "content", source="none", **values)
+
+
+def test_ignored_rows_have_a_line_with_their_share_of_all_rows_and_the_sum_above(line, report):
+    page = gap_page(
+        report(
+            ignored(line, records=40, remedy="--accept-loss ignored"),
+            ignored(line, verdict="left_out", records=5),
+            scanned=2,
+            rows=50,
+            total=50,
+            filtered=2,
+            unreadable=1,
+            ignored={"no_text": 40, "marker": 5},
+        )
+    )
+    (lost, left) = next(group.rows for group in groups(page) if group.title == "Content")
+    assert (lost.name, lost.becomes, lost.records, lost.share, lost.to_decide) == (
+        "ignored rows",
+        "lost",
+        "40",
+        0.8,
+        True,
+    )
+    assert (left.kind, left.becomes, left.share, left.to_decide) == ("left_out", "ignored", 0.1, False)
+    assert page.read == "2 records read, which is all"
+    assert page.counting == (
+        "50 rows listed = 2 records + ignored 45 (no text 40; markers of the backend 5) + unreadable 1 + "
+        "outside the selection 2."
+    )
+    assert page.headline == "1 loss needs your consent before anything moves."
+    assert [row.name for row in page.decisions] == ["ignored rows"]
+
+
+def test_where_every_row_is_ignored_the_headline_says_so(line, report):
+    lost = ignored(line, records=40, remedy="--accept-loss ignored")
+    page = gap_page(report(lost, scanned=0, total=40, rows=40, ignored={"no_text": 40}))
+    assert page.headline == (
+        "No record was read: the 40 rows listed are none, so nothing could be counted. "
+        "1 loss needs your consent."
+    )
+
+
+def test_a_sample_with_ignored_rows_tells_both(line, report):
+    page = gap_page(report(scanned=10, total=400, rows=40, ignored={"marker": 30}, sample=True))
+    assert page.read == "10 records read, of 400"
+    assert page.counting == (
+        "40 rows listed = 10 records + ignored 30 (markers of the backend 30). Counts are of the 10 read; "
+        "those marked (estimated) are for all 400."
+    )
+
+
 def test_a_group_without_records_says_so_in_the_words_of_its_only_line(line, report):
     page = gap_page(report(line(consequence="No memory read has earlier versions.", verdict="kept")))
     (row,) = groups(page)[0].rows

@@ -31,6 +31,32 @@ def test_a_clean_result_points_nowhere():
     assert "All there." in text
 
 
+def test_ignored_rows_are_told_beside_the_records_and_add_up(line):
+    result = JobResult(
+        job="j",
+        status=JobStatus.COMPLETED,
+        counts=Counts(listed=2, stored=2),
+        ignored={"no_text": 1_240, "marker": 3},
+        filtered=5,
+        losses=(
+            line(
+                "ignored",
+                "content",
+                records=1_240,
+                samples=("a", "b\x1b"),
+                consequence="1,240 rows are ignored.",
+            ),
+        ),
+    )
+    lines = [one.rstrip() for one in shown(result_view(result)).splitlines()]
+    assert lines[1:3] == [
+        "  listed 2 = stored 2",
+        "  1,250 rows = listed 2 + ignored 1,243 (no text 1,240; markers of the backend 3) + outside the",
+    ]
+    assert "  1,240 rows are ignored. E.g. a, b\\x1b" in lines
+    assert "becomes" not in "".join(lines)
+
+
 def test_speed_is_shown_once_there_is_any():
     result = JobResult(
         job="j", status=JobStatus.COMPLETED, documents=2000, resent=3, seconds=8, records_per_second=250

@@ -5,7 +5,7 @@ import pytest
 
 from memxfer.errors import ProviderError, RecordError, UnsupportedOperationError
 from memxfer.models import MemoryRecord
-from memxfer.spi import Partition, RawPage, Refused, Role, StoreIdentity
+from memxfer.spi import Ignored, Partition, RawPage, Refused, Role, StoreIdentity
 from memxfer_memory import MemoryConfig, MemoryReferenceProvider, MemoryStore
 
 pytestmark = pytest.mark.anyio
@@ -79,9 +79,40 @@ async def test_the_authors_own_refusal_of_a_row_is_kept(make):
     assert {defect.error.code for defect in page.defects} == {"encrypted"}
 
 
-async def test_rows_that_are_no_memories_are_counted(make):
+async def test_rows_that_are_no_memories_are_given_each_with_its_reason_and_id(make):
     page = await (await make(decoding(lambda row: None))).read_page(Partition("all"), None, 10)
-    assert (page.records, page.ignored, page.total) == ([], 3, 3)
+    assert (page.records, page.total) == ([], 3)
+    assert page.ignored == [Ignored("not_a_memory", f"id-{row}") for row in "abc"]
+
+    telling = decoding(lambda row: Ignored("marker", f"own-{row}", harmless=row == "b"))
+    page = await (await make(telling)).read_page(Partition("all"), None, 10)
+    assert [(row.reason, row.id, row.harmless) for row in page.ignored] == [
+        ("marker", "own-a", False),
+        ("marker", "own-b", True),
+        ("marker", "own-c", False),
+    ]
+
+
+@pytest.mark.parametrize("reason", ["", "Text of the memory", "x" * 61, "a-b", "é", "a\n"])
+async def test_a_reason_that_is_no_word_is_not_passed_on(make, reason):
+    page = await (await make(decoding(lambda row: Ignored(reason)))).read_page(Partition("all"), None, 10)
+    assert {row.reason for row in page.ignored} == {"not_a_memory"}
+
+
+async def test_reasons_made_from_what_rows_hold_have_an_end(make):
+    numbers = iter(range(1000))
+    provider = await make(decoding(lambda row: Ignored(f"r_{next(numbers)}")))
+    pages = [await provider.read_page(Partition("all"), None, 10) for _ in range(100)]
+    reasons = {row.reason for page in pages for row in page.ignored}
+    assert len(reasons) == 51
+    assert "not_a_memory" in reasons
+
+
+async def test_the_id_of_an_ignored_row_can_be_stored_and_shown(make):
+    page = await (await make(decoding(lambda row: Ignored("marker", "\ud800" + "x" * 999)))).read_page(
+        Partition("all"), None, 10
+    )
+    assert {row.id for row in page.ignored} == {("\\ud800" + "x" * 999)[:200]}
 
 
 async def test_records_come_in_a_form_that_json_can_carry(make):

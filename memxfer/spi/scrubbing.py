@@ -90,7 +90,8 @@ def _within_address(text: str) -> Iterator[str]:
         parts = urlsplit(text)
         if parts.password:
             yield from (parts.password, unquote(parts.password))
-        yield from (value for _, value in parse_qsl(parts.query))
+        is_web = parts.scheme in ("http", "https")  # elsewhere a query holds options: hosts, time-outs
+        yield from (value for name, value in parse_qsl(parts.query) if is_web or _SECRET_NAME.search(name))
 
 
 def _forms(secret: str) -> Iterator[str]:

@@ -31,6 +31,7 @@ __all__ = [
     "PgvectorSettings",
     "QdrantSettings",
     "StoreSettings",
+    "SupabaseSettings",
     "install_line",
     "load_application",
 ]
@@ -181,6 +182,18 @@ class PgvectorSettings(StoreSettings):
     connection_pool: _NoObject = None
 
 
+class SupabaseSettings(StoreSettings):
+    """A table of Supabase's `vecs`, in Postgres."""
+
+    kind: ClassVar[str] = "supabase"
+
+    connection_string: SecretStr
+    embedding_model_dims: int | None = 1536
+    index_method: str | None = None
+    index_measure: str | None = None
+    sslmode: ClassVar[str | None] = None
+
+
 class OtherSettings(BaseModel):
     """Any other vector store that Mem0 knows; its fields are Mem0's business."""
 
@@ -253,7 +266,8 @@ class Application:
 
 
 _STORES: dict[str, type[StoreSettings]] = {
-    model.kind: model for model in (QdrantSettings, ChromaSettings, FaissSettings, PgvectorSettings)
+    model.kind: model
+    for model in (QdrantSettings, ChromaSettings, FaissSettings, PgvectorSettings, SupabaseSettings)
 }
 
 

@@ -56,6 +56,7 @@ class Mem0Client:
         local_embedder: Embed with the stand-in instead of the app's embedder.
         reuse_vectors: Keep vectors of the same model and size.
         upgrade: A write may bring the store into a form that an older app cannot open.
+        trust_listing: Where only Mem0's own listing can be read, take it for all there is.
 
     Raises:
         ConfigError: A path, collection or setting is wrong, or the store is open in an app.
@@ -71,6 +72,7 @@ class Mem0Client:
         local_embedder: bool,
         reuse_vectors: bool,
         upgrade: bool = False,
+        trust_listing: bool = False,
     ) -> None:
         self._application = application
         self._reuse_vectors = reuse_vectors
@@ -82,7 +84,9 @@ class Mem0Client:
         self._embedder: Embedder | None = None
         self._lacking: tuple[str, ...] = ()
         self.vectors: VectorStore = open_store(
-            application.store, Access.LOOK if self._is_target else Access.READ
+            application.store,
+            Access.LOOK if self._is_target else Access.READ,
+            trust_listing=trust_listing,
         )
         try:
             if application.history is not None and application.history.is_file():

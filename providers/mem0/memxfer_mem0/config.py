@@ -41,6 +41,11 @@ class Mem0OssConfig(ConnectionConfig):
         description="as a target: the store may be brought into the form of the installed qdrant-client, "
         "chromadb or Mem0, though an app with the older one that made it may then be unable to open it",
     )
+    trust_listing: bool = decision(
+        False,
+        description="as a source, for vector stores that are read through Mem0's own listing: take that for "
+        "the whole store; compare the number of rows with the vendor's first",
+    )
     unscoped: str | None = decision(
         None,
         pattern=r"^(skip|assign:\S+)$",

@@ -142,6 +142,7 @@ class Mem0OssProvider(MemoryProvider[Mem0OssConfig]):
             local_embedder=self.config.embedder == "local",
             reuse_vectors=self.config.reuse_vectors,
             upgrade=self.config.upgrade,
+            trust_listing=self.config.trust_listing,
         )
 
     async def _aclose(self) -> None:

@@ -1,5 +1,6 @@
 """Opening a store: what is missing, locked or wrong, and what memxfer leaves alone."""
 
+import json
 import logging
 import os
 import sqlite3
@@ -10,9 +11,10 @@ from pathlib import Path
 import portalocker
 import pytest
 
-from memxfer.spi import ConfigError, ProviderError, ProviderNotInstalledError, Role
+from memxfer.spi import ConfigError, FatalError, ProviderError, ProviderNotInstalledError, Role
 from memxfer_mem0 import Mem0OssConfig, Mem0OssProvider
 from memxfer_mem0.sdk import import_mem0, import_sdk
+from memxfer_mem0.stores.listed import _MOST
 
 pytestmark = pytest.mark.anyio
 
@@ -200,7 +202,7 @@ async def test_other_stores_are_read_through_mem0s_listing_and_marked(new_app, p
     app = new_app("faiss", "app")
     with app.library() as library:
         ids = {library.add(f"text {n}") for n in range(30)}
-    store = ListedStore(OtherSettings.model_validate({**app.fields, "provider": "faiss"}))
+    store = ListedStore(OtherSettings.model_validate({**app.fields, "provider": "faiss"}), trust_listing=True)
 
     rows, cursor = store.page(None, 20, with_vectors=False)
     more, end = store.page(cursor, 20, with_vectors=False)
@@ -211,6 +213,118 @@ async def test_other_stores_are_read_through_mem0s_listing_and_marked(new_app, p
     assert "experimental" in store.warnings[0]
     assert store.get([rows[0].id])[rows[0].id].payload["data"].startswith("text")
     store.close()
+
+
+def listed(app, **options):
+    from memxfer_mem0.application import OtherSettings
+    from memxfer_mem0.stores.listed import ListedStore
+
+    return ListedStore(OtherSettings.model_validate({**app.fields, "provider": "faiss"}), **options)
+
+
+async def test_a_listing_that_may_be_cut_off_is_not_read_until_it_is_trusted(new_app):
+    with pytest.raises(ConfigError, match="trust_listing = true"):
+        listed(new_app("faiss", "app"), trust_listing=False)
+
+
+async def test_a_listing_that_ends_at_the_stores_limit_is_not_the_whole(new_app, monkeypatch):
+    app = new_app("faiss", "app")
+    with app.library() as library:
+        for number in range(5):
+            library.add(f"text {number}")
+    monkeypatch.setitem(_MOST, "faiss", 5)
+
+    with pytest.raises(FatalError, match="ends at 5 rows") as caught:
+        listed(app, trust_listing=True).count()
+    assert caught.value.code == "incomplete"
+    monkeypatch.setitem(_MOST, "faiss", 6)
+    assert listed(app, trust_listing=True).count() == 5
+
+
+async def test_a_refusal_that_mem0_logs_and_passes_over_is_an_error(new_app, monkeypatch):
+    """Mem0's classes for OpenSearch and others log what went wrong and return no rows."""
+    app = new_app("faiss", "app")
+    with app.library() as library:
+        library.add("text")
+    store = listed(app, trust_listing=True)
+
+    def swallowed(**_):
+        logging.getLogger("mem0.vector_stores.faiss").error("refused: %s", "hunter2")
+        return []
+
+    monkeypatch.setattr(store._store, "list", swallowed)
+
+    with pytest.raises(FatalError, match=r"logged a problem .*mem0\.vector_stores\.faiss, line") as caught:
+        store.count()
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_a_missing_collection_is_not_made_by_mem0s_class(new_app, monkeypatch):
+    app = new_app("faiss", "app")
+    monkeypatch.setattr("mem0.vector_stores.faiss.FAISS.list_cols", lambda self: ["other"])
+
+    with pytest.raises(ConfigError, match="no collection 'memories'; there are: other"):
+        listed(app, trust_listing=True)
+    assert not list((app.folder / "faiss").glob("*"))
+
+
+@pytest.mark.parametrize("trust", [False, True])
+async def test_a_milvus_lite_file_that_is_not_there_is_not_made(tmp_path, trust):
+    file = tmp_path / "not-there.db"
+    config = {"vector_store": {"provider": "milvus", "config": {"url": str(file)}}}
+
+    with pytest.raises(ConfigError, match="no Milvus Lite database" if trust else "trust_listing"):
+        await Mem0OssProvider(settings(memory=config, trust_listing=trust)).connect(Role.SOURCE)
+    assert not file.exists()
+
+
+async def test_redis_is_not_opened_by_a_class_that_makes_its_index_anew():
+    config = {"vector_store": {"provider": "redis", "config": {"redis_url": "redis://127.0.0.1:9"}}}
+    with pytest.raises(ConfigError, match="makes the app's search index anew"):
+        await Mem0OssProvider(settings(memory=config, trust_listing=True)).connect(Role.SOURCE)
+
+
+async def test_a_table_of_supabase_is_read_whole_by_its_ids(postgres, tmp_path, pages):
+    """Mem0 itself lists at most 1,000 of them, by a similarity query."""
+    psycopg = pytest.importorskip("psycopg")
+    rows = [(f"{number:08d}-0000-4000-8000-000000000000", f"text {number}") for number in range(2_300)]
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        connection.execute("CREATE SCHEMA vecs")
+        # As vecs 0.4 makes it.
+        connection.execute(
+            "CREATE TABLE vecs.memories (id varchar PRIMARY KEY, vec vector(3) NOT NULL, "
+            "metadata jsonb NOT NULL DEFAULT '{}')"
+        )
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO vecs.memories VALUES (%s, '[1,2,3]', %s)",
+                [
+                    (
+                        row_id,
+                        json.dumps({"data": text, "user_id": "ann", "created_at": "2025-01-01T00:00:00Z"}),
+                    )
+                    for row_id, text in rows
+                ],
+            )
+    fields = {"collection_name": "memories", "connection_string": postgres, "embedding_model_dims": 3}
+    memory = {
+        "vector_store": {"provider": "supabase", "config": fields},
+        "history_db_path": str(tmp_path / "h.db"),
+    }
+    provider = Mem0OssProvider(settings(memory=memory, with_vectors=True))
+    await provider.connect(Role.SOURCE)
+
+    records, _ = await pages(provider, 700)
+
+    assert {record.id: record.content for record in records} == dict(rows)
+    assert records[0].embedding.vector == (1.0, 2.0, 3.0)
+    assert (await provider.get(rows[7][0])).content == "text 7"
+    assert await provider.count() == 2_300
+    await provider.aclose()
+    fields["collection_name"] = "x"
+    with pytest.raises(ConfigError, match="no table 'x'"):
+        await Mem0OssProvider(settings(memory=memory)).connect(Role.SOURCE)
 
 
 async def test_other_stores_are_no_targets():
@@ -230,12 +344,13 @@ async def test_an_unknown_store_is_named():
 
 
 async def test_a_store_whose_package_is_missing_is_told_with_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "redis", None)
-    monkeypatch.delitem(sys.modules, "mem0.vector_stores.redis", raising=False)
-    config = {"vector_store": {"provider": "redis", "config": {"redis_url": "redis://x:hunter2@127.0.0.1:9"}}}
+    monkeypatch.setitem(sys.modules, "valkey", None)
+    monkeypatch.delitem(sys.modules, "mem0.vector_stores.valkey", raising=False)
+    fields = {"valkey_url": "valkey://x:hunter2@127.0.0.1:9", "embedding_model_dims": 8}
+    config = {"vector_store": {"provider": "valkey", "config": fields}}
 
-    with pytest.raises(ConfigError, match="pip install redis redisvl") as caught:
-        await Mem0OssProvider(settings(memory=config)).connect(Role.SOURCE)
+    with pytest.raises(ConfigError, match="pip install valkey") as caught:
+        await Mem0OssProvider(settings(memory=config, trust_listing=True)).connect(Role.SOURCE)
 
     assert "hunter2" not in str(caught.value)
 

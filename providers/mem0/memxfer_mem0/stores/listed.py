@@ -1,19 +1,25 @@
 """Every other vector store, through Mem0's own `list`: experimental.
 
-Mem0 has no cursor, so all rows are read once and sorted by id; memory grows with the store. Several
-of these stores cap or approximate the listing (a similarity query, 1,000 or 10,000 rows), so compare
-the number of rows with what the vendor's console shows.
+Mem0 has no cursor, so all rows are read once and sorted by id; memory grows with the store. Several of
+these stores cap or approximate the listing (a similarity query, 1,000 or 10,000 rows) and turn refusals
+into an empty answer, and none says how many rows there are. So a listing is taken for the whole only
+where the user says so, and never where it ends at the store's limit or Mem0 logged a problem.
+
+Opening makes nothing: Mem0's classes create a collection that is missing, which is stopped here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from memxfer.spi import ConfigError, ProviderError, UnavailableError
+from memxfer.spi import ConfigError, FatalError, PrivateCopy, ProviderError, UnavailableError
 from memxfer_mem0.application import OtherSettings, install_line
 from memxfer_mem0.sdk import import_mem0
 from memxfer_mem0.stores.base import PROVIDER, Place, Row, VectorStore, slice_ids
@@ -21,6 +27,20 @@ from memxfer_mem0.stores.base import PROVIDER, Place, Row, VectorStore, slice_id
 __all__ = ["ListedStore"]
 
 _ALL = 10**9
+_MOST: Mapping[str, int] = {
+    "azure_ai_search": 1_000,
+    "elasticsearch": 10_000,
+    "milvus": 16_384,
+    "opensearch": 10_000,
+    "pinecone": 10_000,
+    "upstash_vector": 1_000,
+    "vertex_ai_vector_search": 10_000,
+}
+"""Most rows of one answer, by the vendors' documentation: asked for more, they refuse or cut."""
+_REWRITTEN = {
+    "redis": "Mem0's class for Redis makes the app's search index anew when it is opened (mem0ai 2.2.1)",
+}
+"""Stores that cannot be opened without changing them."""
 _ADDRESSES = frozenset(
     {
         "cluster_url",
@@ -39,22 +59,66 @@ _ADDRESSES = frozenset(
 
 
 class ListedStore(VectorStore):
-    """A snapshot of what Mem0's `list` gives."""
+    """A snapshot of what Mem0's `list` gives.
+
+    Args:
+        settings: The app's settings.
+        trust_listing: Take it for all there is.
+
+    Raises:
+        ConfigError: The store is missing, cannot be opened without a change, or nobody said that its
+            listing is to be trusted.
+    """
 
     is_experimental: ClassVar[bool] = True
 
-    def __init__(self, settings: OtherSettings) -> None:
+    def __init__(self, settings: OtherSettings, *, trust_listing: bool) -> None:
         self._rows: dict[str, Row] | None = None
         self._ids: list[str] = []
-        self._store = _open(settings)
+        self._provider = settings.provider
+        if settings.provider in _REWRITTEN:
+            raise ConfigError(
+                f"vector_store.provider: {_REWRITTEN[settings.provider]}, so it is not read; known to be "
+                "read whole and unchanged: chroma, faiss, pgvector, qdrant, supabase"
+            )
+        if not trust_listing:
+            raise ConfigError(_untrusted(settings.provider))
         name = f"{settings.provider}/{settings.collection_name}"
         summary = f"{settings.provider}, collection {settings.collection_name!r}"
         self.place = Place(name, summary, _where(settings))
+        self._copy = _copy_of_file(settings)
+        if self._copy is not None:
+            self.copied = self._copy.size
+            file = Path(str((settings.model_extra or {})["url"]))
+            settings = settings.model_copy(update={"url": str(self._copy.path / file.name)})
+        try:
+            self._store = _open(settings)
+        except BaseException:
+            self._release()
+            raise
         self.warnings = (_experimental(settings.provider),)
 
     def _snapshot(self) -> dict[str, Row]:
         if self._rows is None:
-            listed = _flat(self._store.list(filters=None, top_k=_ALL))
+            most = _MOST.get(self._provider, _ALL)
+            with _listening() as problems:
+                listed = _flat(self._store.list(filters=None, top_k=most))
+            if problems:
+                raise FatalError(
+                    f"Mem0 logged a problem while it listed {self._provider} ({problems[0]}): what it gave "
+                    "is not the whole store",
+                    provider=PROVIDER,
+                    operation="read",
+                    code="incomplete",
+                )
+            if len(listed) >= most:
+                raise FatalError(
+                    f"Mem0's listing of {self._provider} ends at {most:,} rows, and the store may hold more: "
+                    "it cannot be read whole this way",
+                    provider=PROVIDER,
+                    operation="read",
+                    code="incomplete",
+                )
             self._rows = {str(point.id): Row(str(point.id), point.payload) for point in listed}
             self._ids = sorted(self._rows)
         return self._rows
@@ -87,6 +151,11 @@ class ListedStore(VectorStore):
         close = getattr(getattr(self._store, "client", None), "close", None)
         if callable(close):
             close()
+        self._release()
+
+    def _release(self) -> None:
+        if self._copy is not None:
+            self._copy.close()
 
 
 def _where(settings: OtherSettings) -> str:
@@ -112,24 +181,85 @@ def _experimental(provider: str) -> str:
     )
 
 
+def _untrusted(provider: str) -> str:
+    return (
+        f"vector_store.provider: {provider} is read through Mem0's own listing, which may be cut off or "
+        "approximate, and nothing tells whether it is whole. Compare the number of rows that a sample reads "
+        "with the vendor's console; trust_listing = true on the connection takes the listing for the whole"
+    )
+
+
+def _copy_of_file(settings: OtherSettings) -> PrivateCopy | None:
+    """Return a copy of the file of a Milvus Lite: opening it changes it, and makes it where it is missing."""
+    url = (settings.model_extra or {}).get("url")
+    if settings.provider != "milvus" or not isinstance(url, str) or "://" in url:
+        return None
+    file = Path(url)
+    if not file.exists():
+        raise ConfigError(f"vector_store.config.url: there is no Milvus Lite database {file}")
+    return PrivateCopy(file.absolute().parent, what="the Milvus Lite database", names=[file.name])
+
+
 def _open(settings: OtherSettings) -> Any:
     configs = import_mem0("mem0.vector_stores.configs")
     factory = import_mem0("mem0.utils.factory").VectorStoreFactory
     fields = settings.model_dump(exclude={"provider"})
+    if settings.provider == "elasticsearch":
+        fields["auto_create_index"] = False
     try:
         parsed = configs.VectorStoreConfig(provider=settings.provider, config=fields)
-        return factory.create(settings.provider, parsed.config)
+        module, _, name = factory.provider_to_class[settings.provider].rpartition(".")
+        vendors = getattr(import_mem0(module), name)
+        looking = type(name, (vendors,), {"create_col": _only_what_is_there(vendors, settings)})
+        return looking(**parsed.config.model_dump())
     except ImportError:
         raise ConfigError(
             f"vector_store: Mem0 needs a package for {settings.provider} that is not installed; "
             f"{install_line(settings.provider)}"
         ) from None
-    except (ValidationError, ValueError, TypeError) as error:
+    except (ValidationError, ValueError, TypeError, KeyError) as error:
         # Neither the text nor the cause: both may quote the app's keys.
         kind = type(error).__name__
         raise ConfigError(
             f"vector_store: Mem0 cannot open {settings.provider} with these settings ({kind})"
         ) from None
+
+
+def _only_what_is_there(vendors: Any, settings: OtherSettings) -> Callable[..., Any]:
+    """Return a `create_col` that takes a collection which is there, and makes none."""
+
+    def create_col(self: Any, *args: Any, **options: Any) -> Any:
+        there = [str(getattr(one, "name", one)) for one in self.list_cols() or ()]
+        if settings.collection_name not in there:
+            raise ConfigError(
+                f"vector_store.config.collection_name: {settings.provider} has no collection "
+                f"{settings.collection_name!r}; there are: {', '.join(sorted(there)) or 'none'}"
+            )
+        return vendors.create_col(self, *args, **options)
+
+    return create_col
+
+
+@contextmanager
+def _listening() -> Iterator[list[str]]:
+    """Give the places in Mem0's code that log a problem meanwhile: its stores log refusals, and go on."""
+    problems: list[str] = []
+
+    class Ear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            problems.append(f"{record.name}, line {record.lineno}")  # never its text: it may quote a row
+
+    ear, vendors = Ear(logging.WARNING), logging.getLogger("mem0.vector_stores")
+    before = vendors.level, vendors.propagate
+    vendors.addHandler(ear)
+    vendors.setLevel(logging.WARNING)  # Mem0 is silenced elsewhere
+    vendors.propagate = False
+    try:
+        yield problems
+    finally:
+        vendors.removeHandler(ear)
+        vendors.setLevel(before[0])
+        vendors.propagate = before[1]
 
 
 def _flat(listed: Any) -> Sequence[Any]:

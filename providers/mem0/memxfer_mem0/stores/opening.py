@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from memxfer.spi import ConfigError
-from memxfer_mem0.application import OtherSettings, StoreSettings
+from memxfer_mem0.application import OtherSettings, StoreSettings, SupabaseSettings
 from memxfer_mem0.stores.base import AbsentStore, Access, MissingStoreError, VectorStore
 from memxfer_mem0.stores.chroma import ChromaStore
 from memxfer_mem0.stores.faiss import FaissStore
 from memxfer_mem0.stores.listed import ListedStore
-from memxfer_mem0.stores.pgvector import PgvectorStore
+from memxfer_mem0.stores.pgvector import PgvectorStore, SupabaseStore
 from memxfer_mem0.stores.qdrant import QdrantStore, open_qdrant
 
 __all__ = ["open_store"]
@@ -23,11 +23,18 @@ _NATIVE: dict[str, tuple[Callable[..., VectorStore], type[VectorStore]]] = {
 }
 
 
-def open_store(settings: StoreSettings | OtherSettings, access: Access) -> VectorStore:
+def open_store(
+    settings: StoreSettings | OtherSettings, access: Access, *, trust_listing: bool = False
+) -> VectorStore:
     """Open the collection; to write, make it when it is missing, as Mem0 would.
 
     Otherwise nothing in it is changed: what a vendor's client would change is read from a copy. One that
     is looked at and is not there is an `AbsentStore`.
+
+    Args:
+        settings: Where it is.
+        access: What for.
+        trust_listing: Where only Mem0's own listing can be read, take it for all there is.
 
     Raises:
         MissingStoreError: There is none to read.
@@ -48,5 +55,7 @@ def open_store(settings: StoreSettings | OtherSettings, access: Access) -> Vecto
             f"vector_store.provider {settings.kind}: mem0-oss writes to {', '.join(_NATIVE)} only; "
             "choose another target"
         )
-    assert isinstance(settings, OtherSettings)  # noqa: S101 - tells the type checker what _NATIVE leaves
-    return ListedStore(settings)
+    if isinstance(settings, SupabaseSettings):
+        return SupabaseStore(settings, access)
+    assert isinstance(settings, OtherSettings)  # noqa: S101 - tells the type checker what is left
+    return ListedStore(settings, trust_listing=trust_listing)

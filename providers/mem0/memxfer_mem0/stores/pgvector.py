@@ -1,11 +1,15 @@
-"""Postgres with pgvector: one table per collection, `(id uuid, vector vector, payload jsonb)`."""
+"""Postgres with pgvector: one table per collection, `(id uuid, vector vector, payload jsonb)`.
+
+Supabase's `vecs` keeps the same in a schema of its own, as `(id varchar, vec vector, metadata jsonb)`: read
+only. Mem0 lists it by a similarity query of at most 1,000 rows, which is not used.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from memxfer.spi import (
     AmbiguousError,
@@ -16,7 +20,7 @@ from memxfer.spi import (
     ProviderError,
     UnavailableError,
 )
-from memxfer_mem0.application import PgvectorSettings
+from memxfer_mem0.application import PgvectorSettings, SupabaseSettings
 from memxfer_mem0.sdk import import_sdk
 from memxfer_mem0.stores.base import (
     KEY,
@@ -30,9 +34,8 @@ from memxfer_mem0.stores.base import (
     parse_cursor,
 )
 
-__all__ = ["PgvectorStore"]
+__all__ = ["PgvectorStore", "SupabaseStore"]
 
-_FIRST = "00000000-0000-0000-0000-000000000000"
 _MAX_INDEXED = 2000
 """Most numbers of a vector that pgvector's HNSW index takes."""
 
@@ -40,7 +43,12 @@ _MAX_INDEXED = 2000
 class PgvectorStore(VectorStore):
     """A table; reads are single statements, a write is one transaction."""
 
-    def __init__(self, settings: PgvectorSettings, access: Access) -> None:
+    _schema: ClassVar[tuple[str, ...]] = ()
+    _columns_of: ClassVar[tuple[str, str, str]] = ("id", "vector", "payload")
+    _first: ClassVar[str] = "00000000-0000-0000-0000-000000000000"
+    """An id before which there is none."""
+
+    def __init__(self, settings: PgvectorSettings | SupabaseSettings, access: Access) -> None:
         self._psycopg = import_sdk("psycopg")
         self._sql = import_sdk("psycopg.sql")
         self._settings = settings
@@ -49,7 +57,7 @@ class PgvectorStore(VectorStore):
             self._connection = self._psycopg.connect(conninfo, autocommit=True, connect_timeout=10)
         except self._psycopg.Error as error:
             raise self._refused(error) from error
-        self._table = self._sql.Identifier(settings.collection_name)
+        self._table = self._sql.Identifier(*self._schema, settings.collection_name)
         self.place = self._place()
         try:
             self._open(access)
@@ -76,7 +84,7 @@ class PgvectorStore(VectorStore):
         # A socket's folder differs between machines, and so is no part of a key; it is a place on this one.
         host = "" if info.host.startswith("/") else f"{info.host}:{info.port}/"
         socket = "" if host else f"{Path(info.host).resolve()}:{info.port}#{name}"
-        return Place(f"{host}{name}", f"Postgres {host}{name} (pgvector)", socket)
+        return Place(f"{host}{name}", f"Postgres {host}{name} ({self._settings.kind})", socket)
 
     def _open(self, access: Access) -> None:
         name = self._settings.collection_name
@@ -95,10 +103,11 @@ class PgvectorStore(VectorStore):
                 )
             self._create()
             columns = self._columns(name)
-        lacking = sorted({"id", "vector", "payload"} - columns.keys())
+        lacking = sorted(set(self._columns_of) - columns.keys())
         if lacking:
             raise ConfigError(f"the table {name!r} has no column {lacking[0]}: it is not one of Mem0's")
-        self.dims = columns["vector"] if columns["vector"] > 0 else None
+        dims = columns[self._columns_of[1]]
+        self.dims = dims if dims > 0 else None
         if access is not Access.READ and self.dims not in (None, self._settings.embedding_model_dims):
             raise ConfigError(
                 f"table {name!r} holds vectors of {self.dims} numbers, the app's config says "
@@ -110,12 +119,13 @@ class PgvectorStore(VectorStore):
         rows = self._run(
             "SELECT attname, atttypmod FROM pg_attribute "
             "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
-            [str(self._sql.Identifier(table).as_string(self._connection))],
+            [str(self._sql.Identifier(*self._schema, table).as_string(self._connection))],
         )
         return {str(name): int(length) for name, length in rows}
 
     def _create(self) -> None:
         # The statements of mem0.vector_stores.pgvector (2.2.1), so that the app finds its own table.
+        assert isinstance(self._settings, PgvectorSettings)  # noqa: S101 - nothing else is made
         name, sql = self._settings.collection_name, self._sql
         dims = self._settings.embedding_model_dims or 0
         with self._connection.transaction():
@@ -151,8 +161,9 @@ class PgvectorStore(VectorStore):
 
     def page(self, cursor: str | None, limit: int, *, with_vectors: bool) -> tuple[list[Row], str | None]:
         """Return a page by id; see `VectorStore.page`."""
-        columns = "id, payload, vector::text" if with_vectors else "id, payload"
-        first, after = (">=", _FIRST) if cursor is None else (">", str(parse_cursor(cursor)))
+        row_id, vector, payload = self._columns_of
+        columns = f"{row_id}, {payload}, {vector}::text" if with_vectors else f"{row_id}, {payload}"
+        first, after = (">=", self._first) if cursor is None else (">", str(parse_cursor(cursor)))
         found = self._run(
             self._on_table(f"SELECT {columns} FROM {{}} WHERE id {first} %s ORDER BY id LIMIT %s"),  # noqa: S608 - fixed texts
             [after, limit + 1],
@@ -162,7 +173,10 @@ class PgvectorStore(VectorStore):
 
     def get(self, ids: Sequence[str]) -> dict[str, Row]:
         """Return those of `ids` that are there; see `VectorStore.get`."""
-        found = self._run(self._on_table("SELECT id, payload FROM {} WHERE id::text = ANY(%s)"), [list(ids)])
+        found = self._run(
+            self._on_table(f"SELECT id, {self._columns_of[2]} FROM {{}} WHERE id::text = ANY(%s)"),  # noqa: S608 - fixed texts
+            [list(ids)],
+        )
         return {row.id: row for row in (_row(*values) for values in found)}
 
     def find(self, keys: Sequence[str]) -> dict[str, list[str]]:
@@ -216,10 +230,22 @@ class PgvectorStore(VectorStore):
         self._connection.close()
 
 
-def _conninfo(psycopg: Any, settings: PgvectorSettings) -> str:
+class SupabaseStore(PgvectorStore):
+    """A table of `vecs`."""
+
+    _schema = ("vecs",)
+    _columns_of = ("id", "vec", "metadata")
+    _first = ""
+
+    def _create(self) -> None:
+        raise self._read_only()
+
+
+def _conninfo(psycopg: Any, settings: PgvectorSettings | SupabaseSettings) -> str:
     extra = {"sslmode": settings.sslmode} if settings.sslmode else {}
     if settings.connection_string is not None:
         return str(psycopg.conninfo.make_conninfo(settings.connection_string.get_secret_value(), **extra))
+    assert isinstance(settings, PgvectorSettings)  # noqa: S101 - Supabase has a connection_string always
     password = settings.password.get_secret_value() if settings.password else None
     parts = {
         "host": settings.host,

@@ -68,15 +68,13 @@ TYPESCRIPT = {
     "userId": "user_id",
     "agentId": "agent_id",
     "runId": "run_id",
-    "actorId": "actor_id",
     "createdAt": "created_at",
     "updatedAt": "updated_at",
     "textLemmatized": "text_lemmatized",
     "attributedTo": "attributed_to",
-    "expirationDate": "expiration_date",
-    "memoryType": "memory_type",
 }
-"""Names that the TypeScript SDK files Mem0's own fields under, and Mem0's own."""
+"""Names that the TypeScript SDK files Mem0's own fields under (the reserved keys of its `memory/index.ts`),
+and those of the Python SDK."""
 
 SPEAKER = ("actor_id", "role", "attributed_to")
 

@@ -53,6 +53,8 @@ class Concern(StrEnum):
     """What the target does with a document that comes twice."""
     IGNORED = "ignored"
     """Rows that the source's provider does not read as memories, a line for each reason."""
+    DECIDED = "decided"
+    """Records that a decision of the target's connection leaves out, a line for each decision."""
 
 
 class GapLine(BaseModel):

@@ -168,6 +168,7 @@ class _Builder:
         yield from self._undecided()
         yield from self._refused()
         yield from self._ignored()
+        yield from self._decided()
         yield from self._crossings()
 
     # -- dimensions ---------------------------------------------------------------------------
@@ -317,6 +318,21 @@ class _Builder:
                 harmless=tally.harmless,
                 samples=tally.samples,
                 estimate=self._estimate(tally.records),
+            )
+
+    def _decided(self) -> Iterator[GapLine]:
+        for reason, records in self._census.skipped.items():
+            are = "memory is" if records == 1 else "memories are"
+            yield GapLine(
+                dimension=Concern.DECIDED,
+                group=DimensionGroup.CONTENT,
+                source="none",
+                target="none",
+                verdict=Verdict.LEFT_OUT,
+                records=records,
+                estimate=self._estimate(records),
+                consequence=f"{records:,} of {self._census.scanned:,} {are} left out, as the connection "
+                f"{self._target.name} decides ({reason}).",
             )
 
     def _crossings(self) -> Iterator[GapLine]:

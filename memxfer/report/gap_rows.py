@@ -331,6 +331,10 @@ def _headline(report: GapReport, losses: int, tally: Counter[Kind]) -> str:
         also = f" {consent[0].upper()}{consent[1:]}." if losses else ""
         return f"No record was read{rows}, so nothing could be counted.{also}"
     text = f"{consent} before anything moves." if losses else _harmless(tally)
+    if left := sum(line.records for line in report.dimensions if line.dimension == Concern.DECIDED):
+        are = "is" if left == 1 else "are"
+        rest = text.replace("everything is", "everything else is")
+        text = f"{plural(left, 'record')} {are} left out by decision; {rest}"
     return f"In the part that was read, {text}" if report.sample else text[0].upper() + text[1:]
 
 

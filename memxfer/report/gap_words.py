@@ -60,7 +60,7 @@ KINDS: dict[Kind, tuple[str, str]] = {
     "approximated": ("approximated", "arrives less precisely, or in another form"),
     "enveloped": ("in metadata", "travels in the target's metadata, under memxfer, and is not used there"),
     "read_time_only": ("when reading", "nothing to move: it is worked out when somebody asks for it"),
-    "left_out": ("ignored", "is no memory of its own, and nothing is lost with it"),
+    "left_out": ("left out", "is no memory of its own, or a decision of yours leaves it out"),
     "kept": ("kept", "arrives as it is"),
     "absent": ("-", "in none of the records that were read"),
 }
@@ -81,6 +81,7 @@ _FINDINGS = {
     Concern.LISTING: "safe listing",
     Concern.REPEATS: "sending twice",
     Concern.IGNORED: "ignored rows",
+    Concern.DECIDED: "left out by decision",
 }
 
 

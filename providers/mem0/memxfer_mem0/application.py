@@ -33,6 +33,7 @@ __all__ = [
     "StoreSettings",
     "SupabaseSettings",
     "install_line",
+    "is_derived",
     "load_application",
 ]
 
@@ -402,8 +403,13 @@ def _store_settings(store: _VectorStore, label: str) -> StoreSettings | OtherSet
     return settings
 
 
+def is_derived(collection: str) -> bool:
+    """Tell whether a collection is one that Mem0 derives for itself: it holds no memories."""
+    return collection in _DERIVED or collection.endswith(_ENTITIES)
+
+
 def _refuse_derived(collection: str, label: str) -> None:
-    if collection in _DERIVED or collection.endswith(_ENTITIES):
+    if is_derived(collection):
         raise ConfigError(
             f"{label}: vector_store.config.collection_name: {collection} is what Mem0 derives for itself, "
             "it holds no memories; name the app's own collection"

@@ -28,7 +28,7 @@ from memxfer.spi import (
     Role,
     WriteReceipt,
 )
-from memxfer_mem0.application import Application, PgvectorSettings
+from memxfer_mem0.application import Application, PgvectorSettings, is_derived
 from memxfer_mem0.embedding import AppEmbedder, Embedder, LocalEmbedder
 from memxfer_mem0.history import Event, HistoryReader, HistoryWriter
 from memxfer_mem0.mapping import Body
@@ -149,6 +149,8 @@ class Mem0Client:
         if role is Role.SOURCE:
             details |= self._history_details()
             warnings += self._history_warnings(details)
+            if others := [name for name in self.vectors.others if not is_derived(name)]:
+                warnings.append(f"not read: other collections in the same folder: {', '.join(others)}")
             if rows == 0:
                 warnings.append("the collection is empty; is it the one the app uses?")
         else:

@@ -215,6 +215,20 @@ async def test_other_stores_are_read_through_mem0s_listing_and_marked(new_app, p
     store.close()
 
 
+@pytest.mark.parametrize("kind", ["qdrant", "chroma", "faiss"])
+async def test_other_collections_in_the_folder_are_said_not_to_be_read(new_app, kind):
+    app = new_app(kind, "app")
+    for name in ("notes", "memories_entities", "memories"):
+        app.fields["collection_name"] = name
+        with app.library() as library:
+            library.add("text")
+
+    info = await app.info()
+
+    said = [warning for warning in info.warnings if warning.startswith("not read")]
+    assert said == ["not read: other collections in the same folder: notes"]
+
+
 def listed(app, **options):
     from memxfer_mem0.application import OtherSettings
     from memxfer_mem0.stores.listed import ListedStore

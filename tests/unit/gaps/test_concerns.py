@@ -222,7 +222,7 @@ def test_only_what_would_be_sent_can_collide():
 
     report = scan(*[record(1)] * 3, documents=documents)
 
-    always = set(Concern) - {Concern.IGNORED}
+    always = set(Concern) - {Concern.IGNORED, Concern.DECIDED}
     assert [line.records for name in always for line in lines(report, name)] == [0] * len(always)
 
 
@@ -437,3 +437,15 @@ def test_equal_texts_that_the_target_merges_are_approximated():
     (found,) = lines(scan(record(1, content="x"), record(2, content="x"), target=target), Concern.DUPLICATES)
 
     assert (found.verdict, found.records) == (Verdict.APPROXIMATED, 1)
+
+
+def test_records_that_a_decision_leaves_out_are_counted_by_decision():
+    report = scan(
+        *[record(number) for number in range(4)],
+        documents=[document(), skipped(), skipped(), skipped("undated")],
+    )
+
+    found = {line.consequence.partition("(")[2]: line for line in lines(report, Concern.DECIDED)}
+    assert {reason: line.records for reason, line in found.items()} == {"unscoped).": 2, "undated).": 1}
+    assert all((line.verdict, line.remedy) == (Verdict.LEFT_OUT, "") for line in found.values())
+    assert not report.blocking

@@ -353,6 +353,7 @@ def test_the_json_of_a_report_has_the_keys_of_the_contract(census, report):
         ]
         assert isinstance(one["verdict"], str)
     assert {one["dimension"] for one in data["dimensions"]} == {*Dimension, *Concern, "mem0.x"} - {
-        Concern.IGNORED
+        Concern.IGNORED,
+        Concern.DECIDED,
     }
     assert set(ENVELOPED) | NATIVE_ONLY | READ_TIME == set(Dimension)

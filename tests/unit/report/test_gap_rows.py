@@ -80,7 +80,7 @@ def test_ignored_rows_have_a_line_with_their_share_of_all_rows_and_the_sum_above
         0.8,
         True,
     )
-    assert (left.kind, left.becomes, left.share, left.to_decide) == ("left_out", "ignored", 0.1, False)
+    assert (left.kind, left.becomes, left.share, left.to_decide) == ("left_out", "left out", 0.1, False)
     assert page.read == "2 records read, which is all"
     assert page.counting == (
         "50 rows listed = 2 records + ignored 45 (no text 40; markers of the backend 5) + unreadable 1 + "

@@ -117,6 +117,7 @@ class VectorStore(ABC):
             has that package; `None` when it can open the store afterwards.
         entities: Name and length of vectors of the collection of entities that Mem0 2.x keeps beside the
             memories, by the same embedder; where a target has one.
+        others: Names of the other collections in the folder of an embedded store; Mem0's own are among them.
     """
 
     is_experimental: ClassVar[bool] = False
@@ -128,6 +129,7 @@ class VectorStore(ABC):
     copied: int | None = None
     upgrade: str | None = None
     entities: tuple[str, int] | None = None
+    others: tuple[str, ...] = ()
 
     @abstractmethod
     def page(self, cursor: str | None, limit: int, *, with_vectors: bool) -> tuple[list[Row], str | None]:

@@ -104,6 +104,9 @@ class ChromaStore(VectorStore):
             return self._client.get_or_create_collection(name=name, embedding_function=None)
         if access is Access.LOOK:
             self.entities = self._read_entities(f"{name}_entities")
+        if self.place.path:
+            there = (collection.name for collection in self._client.list_collections())
+            self.others = tuple(sorted(set(there) - {name}))
         try:
             return self._client.get_collection(name=name, embedding_function=None)
         except self._chromadb.errors.NotFoundError as error:

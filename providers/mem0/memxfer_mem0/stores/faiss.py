@@ -101,6 +101,8 @@ class FaissStore(VectorStore):
             str(folder),
         )
         self._docs, self._order = self._load(folder, access)
+        there = {file.stem for file in folder.glob("*.faiss")}
+        self.others = tuple(sorted(there - {settings.collection_name}))
         if access is Access.READ:
             return
         self.warnings = (_UNLOCKED,)

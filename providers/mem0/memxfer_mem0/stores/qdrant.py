@@ -198,6 +198,8 @@ class EmbeddedQdrantStore(QdrantStore):
             copy.close()
             raise
         self._copy, self.copied = copy, copy.size
+        real = contents.aliases.get(self.place.namespace, self.place.namespace)
+        self.others = tuple(sorted(contents.collections.keys() - {real}))
         return client
 
     def _missing(self, contents: FolderContents | None) -> MissingStoreError:

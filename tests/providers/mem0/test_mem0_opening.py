@@ -363,6 +363,15 @@ async def test_a_store_whose_package_is_missing_is_told_with_what_to_install(mon
     assert "hunter2" not in str(caught.value)
 
 
+async def test_a_field_that_a_store_wants_is_named_without_its_value(tmp_path):
+    config = {"vector_store": {"provider": "milvus", "config": {"url": 5, "token": "hunter2"}}}
+
+    with pytest.raises(ConfigError, match=r"cannot open milvus .*url: string_type") as caught:
+        await Mem0OssProvider(settings(memory=config, trust_listing=True)).connect(Role.SOURCE)
+
+    assert "hunter2" not in str(caught.value)
+
+
 async def test_nothing_works_before_connecting(qdrant_app):
     provider = qdrant_app.provider()
 

@@ -275,9 +275,16 @@ def _open(settings: OtherSettings) -> Any:
     except (ValidationError, ValueError, TypeError, KeyError) as error:
         # Neither the text nor the cause: both may quote the app's keys.
         kind = type(error).__name__
+        wrong = _wrong_fields(error) if isinstance(error, ValidationError) else ""
         raise ConfigError(
-            f"vector_store: Mem0 cannot open {settings.provider} with these settings ({kind})"
+            f"vector_store: Mem0 cannot open {settings.provider} with these settings ({wrong or kind})"
         ) from None
+
+
+def _wrong_fields(error: ValidationError) -> str:
+    """Return the fields that pydantic refuses, and its codes for why: neither holds a value."""
+    found = error.errors(include_input=False, include_url=False, include_context=False)
+    return ", ".join(f"{'.'.join(map(str, one['loc']))}: {one['type']}" for one in found if one["loc"])
 
 
 def _only_what_is_there(vendors: Any, settings: OtherSettings) -> Callable[..., Any]:

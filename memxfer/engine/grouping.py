@@ -70,8 +70,9 @@ class Grouper:
         """
         names = self._rows.groups()
         async with side_by_side() as group:
-            for _ in range(self.settings.writers):
-                group.create_task(self._work(names))
+            working = [group.create_task(self._work(names)) for _ in range(self.settings.writers)]
+        if not all(task.result() for task in working):
+            raise Stopped
 
     @property
     def _rows(self) -> Waiting:
@@ -86,9 +87,18 @@ class Grouper:
     def _target(self) -> MemoryProvider[Any]:
         return self.pipeline.target
 
-    async def _work(self, names: Iterator[str]) -> None:
-        for name in names:
-            await self._send_group(name)
+    async def _work(self, names: Iterator[str]) -> bool:
+        """Send groups while there are some; tell whether none was held up by the run's stopping.
+
+        The others notice by themselves that it stops: cancelled in mid-call, they could not take back the
+        intent of a group that was refused.
+        """
+        try:
+            for name in names:
+                await self._send_group(name)
+        except Stopped:
+            return False
+        return True
 
     async def _send_group(self, name: str) -> None:
         while True:

@@ -20,6 +20,7 @@ RESULT_KEYS = {
     "status",
     "counts",
     "documents",
+    "ignored",
     "resent",
     "losses",
     "residue",

@@ -141,7 +141,8 @@ class Mem0Client:
             dialects = self._dialects()
         details = {"rows": str(rows), "dims": str(self.vectors.dims or "unknown")}
         if dialects:
-            details["dialect"] = " and ".join(dialects)
+            of_some = f" (first {_LOOKED_AT} rows)" if rows > _LOOKED_AT else ""
+            details["dialect"] = " and ".join(dialects) + of_some
         warnings = [*self._application.warnings, *self.vectors.warnings]
         copied = sum(part.copied or 0 for part in (self.vectors, self._history) if part is not None)
         if copied:

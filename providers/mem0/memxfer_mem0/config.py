@@ -43,8 +43,8 @@ class Mem0OssConfig(ConnectionConfig):
     )
     trust_listing: bool = decision(
         False,
-        description="as a source, for vector stores that are read through Mem0's own listing: take that for "
-        "the whole store; compare the number of rows with the vendor's first",
+        description="as a source, for vector stores that are read through Mem0's own listing and do not "
+        "count their rows: take it for the whole store; compare the number of rows with the vendor's first",
     )
     unscoped: str | None = decision(
         None,

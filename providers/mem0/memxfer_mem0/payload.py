@@ -75,6 +75,8 @@ TYPESCRIPT = {
 }
 """Names that the TypeScript SDK files Mem0's own fields under (the reserved keys of its `memory/index.ts`),
 and those of the Python SDK."""
+_OF_AN_UPDATE = ("updatedAt", "textLemmatized")
+"""What the TypeScript SDK writes in every update, whoever wrote the row."""
 
 SPEAKER = ("actor_id", "role", "attributed_to")
 
@@ -107,22 +109,41 @@ _MEM0_KINDS = {"semantic_memory": "fact", "episodic_memory": "episode", "procedu
 
 
 def is_typescript(payload: Mapping[str, Any]) -> bool:
-    """Tell whether Mem0's TypeScript SDK wrote a row: each SDK dates its rows, by its own name for that."""
-    return "createdAt" in payload and "created_at" not in payload
+    """Tell whether Mem0's TypeScript SDK wrote a row: each SDK dates its rows, by its own name for that.
+
+    The Python SDK keeps the fields of such a row when it updates it, and adds `created_at` as null
+    (mem0ai 2.2.1).
+    """
+    return "createdAt" in payload and payload.get("created_at") is None
 
 
 def in_one_dialect(payload: dict[str, Any]) -> dict[str, Any]:
     """Return a payload with Mem0's own fields under the names of its Python SDK.
 
-    A name that is taken already stays as it is, and is the app's metadata.
+    Where such a name has a value already, the other one stays as it is, and is the app's metadata. But the
+    later update counts: the TypeScript SDK adds its `updatedAt` and `textLemmatized` to a row of the Python
+    SDK when it updates it (mem0ai 3.3.1 on npm).
     """
-    if not is_typescript(payload):
+    is_updated = _is_updated_by_typescript(payload)
+    if not is_updated and not is_typescript(payload):
         return payload
-    given = payload.keys()
-    return {
-        TYPESCRIPT[name] if name in TYPESCRIPT and TYPESCRIPT[name] not in given else name: value
-        for name, value in payload.items()
+    names = TYPESCRIPT if is_typescript(payload) else _OF_AN_UPDATE
+    moved = {
+        name: TYPESCRIPT[name]
+        for name in names
+        if name in payload
+        and (payload.get(TYPESCRIPT[name]) is None or (is_updated and name in _OF_AN_UPDATE))
     }
+    kept = {name: value for name, value in payload.items() if name not in moved}
+    return {**kept, **{known: payload[name] for name, known in moved.items()}}
+
+
+def _is_updated_by_typescript(payload: Mapping[str, Any]) -> bool:
+    """Tell whether the TypeScript SDK was the last to update a row that the Python SDK dated."""
+    if any(name not in payload for name in _OF_AN_UPDATE):
+        return False
+    theirs, ours = time_of(payload["updatedAt"]), time_of(payload.get("updated_at"))
+    return theirs is not None and (ours is None or theirs > ours)
 
 
 def reason_for_no_memory(payload: Any) -> str:

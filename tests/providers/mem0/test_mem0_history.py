@@ -311,3 +311,11 @@ async def test_a_check_says_which_sdks_wrote_the_rows(qdrant_app):
         )
     info = await qdrant_app.info()
     assert info.details["dialect"] == "Mem0's Python SDK and Mem0's TypeScript SDK"
+
+
+async def test_a_check_of_many_rows_says_that_it_looked_at_the_first(qdrant_app, monkeypatch):
+    monkeypatch.setattr("memxfer_mem0.client._LOOKED_AT", 1)
+    with qdrant_app.library() as library:
+        library.add("one")
+        library.add("two")
+    assert (await qdrant_app.info()).details["dialect"] == "Mem0's Python SDK (first 1 rows)"

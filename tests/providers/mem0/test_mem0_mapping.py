@@ -214,6 +214,29 @@ def test_a_row_with_both_names_of_a_field_keeps_the_other_as_metadata():
     assert record.created_at == datetime(2026, 4, 20, tzinfo=UTC)
 
 
+def test_the_later_of_two_sdks_says_when_a_row_was_updated():
+    """Either SDK leaves the other's fields as they are when it updates a row."""
+    row = {
+        "data": "new",
+        "user_id": "ann",
+        "created_at": "2025-01-01T00:00:00Z",
+        "updated_at": "2025-02-01T00:00:00Z",
+        "text_lemmatized": "old",
+        "textLemmatized": "newer",
+    }
+
+    theirs = read({**row, "updatedAt": "2025-03-01T00:00:00.000Z"})
+    assert (theirs.updated_at, theirs.metadata) == (datetime(2025, 3, 1, tzinfo=UTC), {})
+    assert written(theirs)["text_lemmatized"] == "newer"
+
+    python = read({**row, "updatedAt": "2025-01-15T00:00:00.000Z"})
+    assert python.updated_at == datetime(2025, 2, 1, tzinfo=UTC)
+    assert python.metadata == {"updatedAt": "2025-01-15T00:00:00.000Z", "textLemmatized": "newer"}
+
+    apps = read({**row, "textLemmatized": None, "updatedAt": "noon"})
+    assert apps.metadata == {"updatedAt": "noon", "textLemmatized": None}
+
+
 def test_an_owner_that_is_a_number_is_one_owner_however_it_was_stored():
     assert {read({"data": "x", "user_id": value}).scope.user for value in (42, "42", 42.0)} == {"42"}
     assert read({"data": "x", "user_id": 42.5}).scope.user is None

@@ -205,3 +205,17 @@ async def test_rows_of_two_dialects_and_of_another_tool_are_each_told(qdrant_app
     assert owners.keys() == {python, typescript}
     assert owners[typescript] == "bob"
     assert ignored == 1
+
+
+async def test_a_row_of_the_typescript_sdk_keeps_its_owner_when_the_python_library_updates_it(qdrant_app):
+    """The library leaves `userId` and `createdAt` as they are, and adds `created_at` as null."""
+    row_id = "00000000-0000-4000-8000-000000000001"
+    with qdrant_app.library() as library:
+        library.put({"data": "old", "userId": "bob", "createdAt": "2025-04-01T00:00:00Z"}, row_id=row_id)
+        library.memory.update(row_id, "new")
+
+    record = (await qdrant_app.read())[row_id]
+
+    assert (record.content, record.scope.user, record.metadata) == ("new", "bob", {})
+    assert record.created_at == datetime(2025, 4, 1, tzinfo=UTC)
+    assert record.updated_at is not None

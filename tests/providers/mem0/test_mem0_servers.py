@@ -20,6 +20,7 @@ from memxfer.spi import (
     UnavailableError,
 )
 from memxfer_mem0 import Mem0OssConfig, Mem0OssProvider
+from memxfer_mem0.sdk import import_mem0
 
 pytestmark = pytest.mark.anyio
 
@@ -37,6 +38,7 @@ def provider_of(kind, history, **fields):
 @pytest.fixture
 def engine(monkeypatch):
     """One in-memory engine behind every server address; gives the arguments of the last connection."""
+    import_mem0("mem0.vector_stores.qdrant")  # or Mem0 would keep our client for all later tests
     client = qdrant_client.QdrantClient(":memory:")
     seen = {}
 
@@ -178,6 +180,28 @@ async def test_a_table_that_is_not_mem0s_is_refused(new_app):
 
     with pytest.raises(ConfigError, match="not one of Mem0's"):
         await app.info()
+
+
+async def test_a_table_whose_name_postgres_made_small_is_told(new_app):
+    """mem0ai before it quoted names: CREATE TABLE MyNotes makes mynotes."""
+    import psycopg
+
+    app = new_app("pgvector", "app")
+    app.fields["collection_name"] = "MyNotes"
+    with psycopg.connect(app.fields["connection_string"]) as connection:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        connection.execute("CREATE TABLE MyNotes (id uuid PRIMARY KEY, vector vector(16), payload jsonb)")
+        connection.execute("CREATE TABLE others (id uuid)")
+
+    with pytest.raises(
+        ConfigError, match=r"no table 'MyNotes' .*there is 'mynotes'.*collection_name: mynotes"
+    ):
+        await app.info()
+    app.fields["collection_name"] = "notes"
+    with pytest.raises(ConfigError, match=r"no table 'notes' .*there are: mynotes$"):
+        await app.info()
+    app.fields["collection_name"] = "mynotes"
+    assert (await app.info()).details["rows"] == "0"
 
 
 async def test_postgres_parts_and_addresses_name_the_same_store(new_app, make_record):

@@ -2,10 +2,12 @@
 
 Mem0 has no cursor, so all rows are read once and sorted by id; memory grows with the store. Several of
 these stores cap or approximate the listing (a similarity query, 1,000 or 10,000 rows) and turn refusals
-into an empty answer, and none says how many rows there are. So a listing is taken for the whole only
-where the user says so, and never where it ends at the store's limit or Mem0 logged a problem.
+into an empty answer. So a listing is taken for the whole only where it has as many rows as the store
+itself counts; where there is no exact count, only where the user says so, and never where it ends at the
+store's limit or Mem0 logged a problem.
 
-Opening makes nothing: Mem0's classes create a collection that is missing, which is stopped here.
+Opening makes nothing: Mem0's classes create a collection that is missing, which is stopped here. Those
+that create or change more than that are refused.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from memxfer.spi import ConfigError, FatalError, PrivateCopy, ProviderError, UnavailableError
+from memxfer.spi import AuthError, ConfigError, FatalError, PrivateCopy, ProviderError, UnavailableError
 from memxfer_mem0.application import OtherSettings, install_line
 from memxfer_mem0.sdk import import_mem0
 from memxfer_mem0.stores.base import PROVIDER, Place, Row, VectorStore, slice_ids
@@ -37,10 +39,30 @@ _MOST: Mapping[str, int] = {
     "vertex_ai_vector_search": 10_000,
 }
 """Most rows of one answer, by the vendors' documentation: asked for more, they refuse or cut."""
-_REWRITTEN = {
-    "redis": "Mem0's class for Redis makes the app's search index anew when it is opened (mem0ai 2.2.1)",
+_COUNTS: Mapping[str, Callable[[Any], int]] = {
+    "elasticsearch": lambda store: int(store.client.count(index=store.collection_name)["count"]),
+    "milvus": lambda store: int(
+        store.client.query(store.collection_name, filter="", output_fields=["count(*)"])[0]["count(*)"]
+    ),
+    "opensearch": lambda store: int(store.client.count(index=store.collection_name)["count"]),
 }
-"""Stores that cannot be opened without changing them."""
+"""How to ask a store itself for its number of rows, by those clients that give it exactly."""
+_REFUSED: Mapping[str, str] = {
+    "baidu": "makes a database that is missing when it is opened",
+    "cassandra": "makes a keyspace and a table that are missing when it is opened",
+    "databricks": "makes a search endpoint that is missing when it is opened",
+    "mongodb": "adds search indexes to the app's collection when it is opened",
+    "oracledb": "adds a table and a vector index that are missing when it is opened",
+    "redis": "makes the app's search index anew when it is opened",
+    "s3_vectors": "makes a bucket that is missing when it is opened",
+    "valkey": "makes a search index that is missing when it is opened",
+    "weaviate": "leaves the field metadata out of its listing",
+}
+"""Stores that Mem0's class (mem0ai 2.2.1) cannot open without a change, or list without a loss."""
+_LASTING = (AttributeError, LookupError, NotImplementedError, TypeError, ValueError)
+"""An answer or a call of another shape than Mem0 expects: the next attempt ends the same."""
+_PASSING = frozenset({408, 425, 429})
+"""HTTP codes below 500 that ask to try again."""
 _ADDRESSES = frozenset(
     {
         "cluster_url",
@@ -66,8 +88,9 @@ class ListedStore(VectorStore):
         trust_listing: Take it for all there is.
 
     Raises:
-        ConfigError: The store is missing, cannot be opened without a change, or nobody said that its
-            listing is to be trusted.
+        ConfigError: The store is missing, cannot be opened without a change or listed without a loss, or
+            does not count its rows and nobody said that its listing is to be trusted.
+        AuthError, FatalError, UnavailableError: What the vendor's client said when it was opened.
     """
 
     is_experimental: ClassVar[bool] = True
@@ -76,12 +99,13 @@ class ListedStore(VectorStore):
         self._rows: dict[str, Row] | None = None
         self._ids: list[str] = []
         self._provider = settings.provider
-        if settings.provider in _REWRITTEN:
+        if settings.provider in _REFUSED:
             raise ConfigError(
-                f"vector_store.provider: {_REWRITTEN[settings.provider]}, so it is not read; known to be "
-                "read whole and unchanged: chroma, faiss, pgvector, qdrant, supabase"
+                f"vector_store.provider: Mem0's class for {settings.provider} {_REFUSED[settings.provider]} "
+                "(mem0ai 2.2.1), so it is not read; known to be read whole and unchanged: chroma, faiss, "
+                "pgvector, qdrant, supabase"
             )
-        if not trust_listing:
+        if not trust_listing and settings.provider not in _COUNTS:
             raise ConfigError(_untrusted(settings.provider))
         name = f"{settings.provider}/{settings.collection_name}"
         summary = f"{settings.provider}, collection {settings.collection_name!r}"
@@ -93,10 +117,18 @@ class ListedStore(VectorStore):
             settings = settings.model_copy(update={"url": str(self._copy.path / file.name)})
         try:
             self._store = _open(settings)
+            if self._copy is not None:  # milvus-lite 3 opens collections unloaded, and answers none of them
+                self._store.client.load_collection(settings.collection_name)
+        except Exception as error:
+            self._release()
+            known = self.classify(error, "connect")
+            if known is None:
+                raise
+            raise known from None  # its text may quote the app's keys
         except BaseException:
             self._release()
             raise
-        self.warnings = (_experimental(settings.provider),)
+        self.warnings = () if settings.provider in _COUNTS else (_experimental(settings.provider),)
 
     def _snapshot(self) -> dict[str, Row]:
         if self._rows is None:
@@ -104,24 +136,28 @@ class ListedStore(VectorStore):
             with _listening() as problems:
                 listed = _flat(self._store.list(filters=None, top_k=most))
             if problems:
-                raise FatalError(
+                raise _incomplete(
                     f"Mem0 logged a problem while it listed {self._provider} ({problems[0]}): what it gave "
-                    "is not the whole store",
-                    provider=PROVIDER,
-                    operation="read",
-                    code="incomplete",
+                    "is not the whole store"
                 )
-            if len(listed) >= most:
-                raise FatalError(
-                    f"Mem0's listing of {self._provider} ends at {most:,} rows, and the store may hold more: "
-                    "it cannot be read whole this way",
-                    provider=PROVIDER,
-                    operation="read",
-                    code="incomplete",
-                )
+            self._check_whole(listed, most)
             self._rows = {str(point.id): Row(str(point.id), point.payload) for point in listed}
             self._ids = sorted(self._rows)
         return self._rows
+
+    def _check_whole(self, listed: Sequence[Any], most: int) -> None:
+        there = _COUNTS[self._provider](self._store) if self._provider in _COUNTS else None
+        if there is None and len(listed) >= most:
+            raise _incomplete(
+                f"Mem0's listing of {self._provider} ends at {most:,} rows, and the store may hold more: "
+                "it cannot be read whole this way"
+            )
+        distinct = len({str(point.id) for point in listed})
+        if there is not None and distinct != there:
+            raise _incomplete(
+                f"Mem0's listing of {self._provider} has {distinct:,} of {there:,} rows: it cannot be read "
+                "whole this way; if the app is writing to it, stop the app and try again"
+            )
 
     def page(self, cursor: str | None, limit: int, *, with_vectors: bool) -> tuple[list[Row], str | None]:
         """Return a page of the snapshot; see `VectorStore.page`. Vectors cannot be read this way."""
@@ -139,12 +175,17 @@ class ListedStore(VectorStore):
         return len(self._snapshot())
 
     def classify(self, error: Exception, operation: str) -> ProviderError | None:
-        """Return any error of the vendor's as one that may pass: its kinds are not known here."""
+        """Return what an error of the vendor's means, by its HTTP code or Python's kind."""
         if isinstance(error, ProviderError | ConfigError):
             return None
-        return UnavailableError(
-            f"the vector store failed ({type(error).__name__})", provider=PROVIDER, operation=operation
-        )
+        code = _http_code(error)
+        reason = f"the vector store failed ({type(error).__name__}" + (f", HTTP {code})" if code else ")")
+        kind: type[ProviderError] = UnavailableError
+        if code in (401, 403):
+            kind = AuthError
+        elif isinstance(error, _LASTING) or (code is not None and 400 <= code < 500 and code not in _PASSING):
+            kind = FatalError
+        return kind(reason, provider=PROVIDER, operation=operation)
 
     def close(self) -> None:
         """Close the vendor's client, where it can be closed."""
@@ -156,6 +197,20 @@ class ListedStore(VectorStore):
     def _release(self) -> None:
         if self._copy is not None:
             self._copy.close()
+
+
+def _incomplete(reason: str) -> FatalError:
+    return FatalError(reason, provider=PROVIDER, operation="read", code="incomplete")
+
+
+def _http_code(error: Exception) -> int | None:
+    """Return the HTTP code that a vendor's error carries, under the names their clients have for it."""
+    answer = getattr(error, "response", None)
+    for holder, name in ((error, "status_code"), (error, "status"), (answer, "status_code")):
+        code = getattr(holder, name, None)
+        if isinstance(code, int) and 100 <= code < 600:
+            return code
+    return None
 
 
 def _where(settings: OtherSettings) -> str:
@@ -220,9 +275,16 @@ def _open(settings: OtherSettings) -> Any:
     except (ValidationError, ValueError, TypeError, KeyError) as error:
         # Neither the text nor the cause: both may quote the app's keys.
         kind = type(error).__name__
+        wrong = _wrong_fields(error) if isinstance(error, ValidationError) else ""
         raise ConfigError(
-            f"vector_store: Mem0 cannot open {settings.provider} with these settings ({kind})"
+            f"vector_store: Mem0 cannot open {settings.provider} with these settings ({wrong or kind})"
         ) from None
+
+
+def _wrong_fields(error: ValidationError) -> str:
+    """Return the fields that pydantic refuses, and its codes for why: neither holds a value."""
+    found = error.errors(include_input=False, include_url=False, include_context=False)
+    return ", ".join(f"{'.'.join(map(str, one['loc']))}: {one['type']}" for one in found if one["loc"])
 
 
 def _only_what_is_there(vendors: Any, settings: OtherSettings) -> Callable[..., Any]:

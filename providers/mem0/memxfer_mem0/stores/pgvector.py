@@ -97,7 +97,7 @@ class PgvectorStore(VectorStore):
             if access is not Access.WRITE:
                 raise MissingStoreError(
                     f"vector_store.config.collection_name: no table {name!r} in database "
-                    f"{self._connection.info.dbname!r}",
+                    f"{self._connection.info.dbname!r}{self._alternatives(name)}",
                     self.place,
                     entities=self.entities,
                 )
@@ -113,6 +113,26 @@ class PgvectorStore(VectorStore):
                 f"table {name!r} holds vectors of {self.dims} numbers, the app's config says "
                 f"embedding_model_dims: {self._settings.embedding_model_dims}"
             )
+
+    def _alternatives(self, name: str) -> str:
+        """Return which tables of Mem0's shape there are, and whether one is `name` in small letters.
+
+        Versions of Mem0 that did not quote the name made the table in small letters.
+        """
+        rows = self._run(
+            "SELECT c.relname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid "
+            "WHERE c.relkind IN ('r', 'p') AND a.attname = ANY(%s) AND NOT a.attisdropped "
+            "AND c.relnamespace = coalesce(to_regnamespace(%s), to_regnamespace(current_schema()))::oid "
+            "GROUP BY c.relname HAVING count(*) = %s ORDER BY 1",
+            [list(self._columns_of), "".join(self._schema) or None, len(self._columns_of)],
+        )
+        found = [str(one) for (one,) in rows]
+        if name.lower() in found:
+            return (
+                f"; there is {name.lower()!r}: Postgres makes the letters of a name small where an older "
+                f"Mem0 did not quote it; collection_name: {name.lower()} reads it"
+            )
+        return f"; there are: {', '.join(found) or 'none'}"
 
     def _columns(self, table: str) -> dict[str, int]:
         """Return the columns of a table, each with its type's length; none where there is no such table."""

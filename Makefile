@@ -23,7 +23,7 @@ PROVEN := memxfer/ledger/*,memxfer/engine/*,memxfer/ids.py
 COVERAGE_FLOOR := 95
 WORKERS ?= 2
 
-.PHONY: help install demo test test-slow check format bench docs reference lock clean
+.PHONY: help install demo test test-slow check format bench docs pictures reference lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,7 +46,7 @@ $(READY): pyproject.toml requirements.lock
 demo: $(READY) ## move memories from Mem0 to a local Synap, crash, resume, compare: about a minute
 	@$(BIN)/memxfer demo
 
-check: $(READY) ## format, lint, types, layers
+check: $(READY) docs ## format, lint, types, layers; the documentation builds and its links lead somewhere
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -70,8 +70,11 @@ bench: $(READY) ## the speed and memory bars, as ratios measured in one run
 		case "$$script" in */_*|*/conftest.py) continue;; esac; \
 		echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
-docs: $(READY) ## build the documentation into site/
-	$(BIN)/mkdocs build --strict
+docs: $(READY) ## build the documentation into site/; a broken link fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+pictures: $(READY) ## make the pictures of the documentation from real runs (reports: with a Chromium)
+	$(BIN)/python docs/pictures/make.py
 
 reference: $(READY) ## write the generated pages of the documentation
 	$(BIN)/python docs/generate.py

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from chat_loop import BACKENDS
+from chat_loop import BACKENDS, answer
 from fastapi import FastAPI, HTTPException
 
 from memxfer import MemxferError, Scope, SwappableClient
@@ -22,16 +22,14 @@ app = FastAPI(lifespan=lifespan)
 
 @app.post("/chat/{user}")
 async def chat(user: str, question: str) -> dict[str, str]:
-    """Answer with what is remembered, then remember the question."""
+    """Answer with what is remembered, then remember the question and the reply."""
     memory: SwappableClient = app.state.memory
     scope = Scope(user=user, session=f"chat-of-{user}")
     context = await memory.recall(question, scope=scope, seconds=2)
-    handle = await memory.ingest(scope=scope, messages=[{"role": "user", "content": question}])
-    return {
-        "memory": memory.current,
-        "remembered": context.text if context else "",
-        "turn": handle.document_id,
-    }
+    reply = answer(question, context.text if context else "")
+    turn = [{"role": "user", "content": question}, {"role": "assistant", "content": reply}]
+    handle = await memory.ingest(scope=scope, messages=turn)
+    return {"memory": memory.current, "reply": reply, "turn": handle.document_id}
 
 
 @app.post("/admin/memory/{name}")

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import shutil
 import socket
 import stat
@@ -19,30 +20,10 @@ from pathlib import Path
 
 import pytest
 
-from memxfer.emulation import serve_in_thread
-
 ROOT = Path(__file__).parents[2]
 PORT = "8090"
 OTHER_PORT = "8091"
-KEYS = {
-    "MEM0_API_KEY": "m0-local-only-key",
-    "MEM0_SERVER_KEY": "mem0_server_emulator_key",
-    "SYNAP_API_KEY": "synap_emulator_key",
-    "ZEP_API_KEY": "zep_emulator_key",
-}
-CONFIG = f"""
-[connections.old]
-provider = "mem0-oss"
-config_file = "mem0.json"
-[connections.new]
-provider = "synap"
-api_key = "env:SYNAP_API_KEY"
-base_url = "http://127.0.0.1:{PORT}"
-customer_id = "docs"
-unscoped = "skip"
-transport = "http"
-batch_size = 5
-"""
+TUTORIAL = "docs/tutorial/first-migration.md"
 FENCE = re.compile(
     r"^(?:<!-- snippet: (?P<note>[^\n]*?) -->\n)?"
     r"```(?P<language>\w*)(?: title=\"(?P<title>[^\"\n]+)\")?\n(?P<text>.*?)^```$",
@@ -108,43 +89,47 @@ def stage_of():
 
 @dataclass
 class Reader:
-    """Somebody who types in every snippet of a page, in order, in one folder."""
+    """Somebody who types in every snippet of a page, in order, at one terminal.
+
+    What a snippet exports, and the folder it changes to, hold for those below it.
+    """
 
     folder: Path
     variables: dict[str, str]
-    port: int
-    other_port: int
+    ports: dict[str, str]
     background: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def follow(self, snippet: Snippet) -> None:
         if not snippet.is_run:
             return
-        text = snippet.text.replace(PORT, str(self.port)).replace(OTHER_PORT, str(self.other_port))
+        text = snippet.text
+        for shown, used in self.ports.items():
+            text = text.replace(shown, used)
         if snippet.title:
             (self.folder / snippet.title).write_text(text, encoding="utf-8")
         if snippet.note == "background":
             self._start(text)
         elif snippet.language == "bash":
-            self._type(["bash", "-euo", "pipefail", "-c", text], snippet.exit_code)
-        elif snippet.title.startswith("test_"):
-            self._run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", snippet.title], 0)
-        elif snippet.language == "python":
-            self._run([sys.executable, "-c", text], 0)
+            self._type(text, snippet.exit_code)
+        elif snippet.language == "python" and not snippet.title.startswith("test_"):
+            self._run([sys.executable, "-c", text])
 
     def _start(self, text: str) -> None:
-        command = text.strip().split()
+        """Run a command in a second terminal, until the page ends."""
         process = subprocess.Popen(
-            command, cwd=self.folder, env=self.variables, stdout=subprocess.PIPE, text=True
+            shlex.split(text), cwd=self.folder, env=self.variables, stdout=subprocess.PIPE, text=True
         )
         self.background.append(process)
         assert "http://127.0.0.1" in process.stdout.readline()
 
-    def _type(self, command: list[str], expected: int) -> None:
-        """Run a command at a terminal, and answer yes to whatever it asks."""
+    def _type(self, text: str, expected: int) -> None:
+        """Type commands at a terminal, and answer yes to whatever they ask."""
+        left = self.variables["HOME"] + ".left"
+        command = f"trap {shlex.quote(f'(pwd; env -0) > {shlex.quote(left)}')} EXIT\n{text}"
         ours, theirs = pty.openpty()
         try:
             process = subprocess.Popen(
-                command,
+                ["bash", "-euo", "pipefail", "-c", command],
                 cwd=self.folder,
                 env=self.variables,
                 stdin=theirs,
@@ -157,9 +142,12 @@ class Reader:
             shown = _read_all(ours, process)
         finally:
             os.close(ours)
-        assert process.returncode == expected, f"{command[-1]}\n{shown.decode(errors='replace')}"
+        assert process.returncode == expected, f"{text}\n{shown.decode(errors='replace')}"
+        folder, _, variables = Path(left).read_text(encoding="utf-8").partition("\n")
+        self.folder = Path(folder)
+        self.variables = dict(one.split("=", 1) for one in variables.split("\0") if one)
 
-    def _run(self, command: list[str], expected: int) -> None:
+    def _run(self, command: list[str]) -> None:
         done = subprocess.run(
             command,
             cwd=self.folder,
@@ -169,7 +157,7 @@ class Reader:
             timeout=120,
             check=False,
         )
-        assert done.returncode == expected, f"{command[-1]}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, f"{command[-1]}\n{done.stdout}\n{done.stderr}"
 
     def close(self) -> None:
         for process in self.background:
@@ -202,17 +190,13 @@ def _read_all(terminal: int, process: subprocess.Popen[bytes]) -> bytes:
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory) -> Path:
-    """A Mem0 store, written once."""
+    """The Mem0 store that the tutorial makes, written once."""
     pytest.importorskip("mem0")
     folder = tmp_path_factory.mktemp("sample")
-    program = (
-        "from pathlib import Path; from memxfer_mem0.sample import write_sample_store;"
-        "write_sample_store(Path('s'), count=60)"
-    )
+    [program] = [one.text for one in snippets(TUTORIAL) if one.language == "python"]
     # in a process of its own: Mem0 reads where it may write when it is imported
-    variables = {**os.environ, "MEM0_DIR": str(folder / "mem0"), "MEM0_TELEMETRY": "False"}
-    subprocess.run([sys.executable, "-c", program], cwd=folder, env=variables, check=True)
-    return folder / "s"
+    subprocess.run([sys.executable, "-c", program], cwd=folder, env=_variables(folder), check=True)
+    return folder / "shop"
 
 
 @pytest.fixture
@@ -221,60 +205,51 @@ def read_page(tmp_path, request) -> Iterator:
     with contextlib.ExitStack() as open_things:
 
         def prepare(page: str) -> Reader:
-            words = stage_words(page) or []
-            reader = Reader(
-                _folder(tmp_path, words, request), _variables(tmp_path), _free_port(), _free_port()
-            )
+            ports = {PORT: str(_free_port()), OTHER_PORT: str(_free_port())}
+            folder = _folder(tmp_path, stage_words(page) or [], request)
+            if (config := folder / "memxfer.toml").exists():
+                config.write_text(config.read_text(encoding="utf-8").replace(PORT, ports[PORT]))
+            reader = Reader(folder, _variables(tmp_path), ports)
             open_things.callback(reader.close)
-            if "emulator" in words:
-                open_things.enter_context(_emulator(reader.port))
-            if "config" in words:
-                text = CONFIG.replace(PORT, str(reader.port))
-                (reader.folder / "memxfer.toml").write_text(text, encoding="utf-8")
             return reader
 
         yield prepare
 
 
 def _folder(tmp_path: Path, words: list[str], request) -> Path:
+    """Make the folder that a page says its reader is in."""
     folder = tmp_path / "here"
-    if "mem0" in words:
+    if "mem0" in words:  # "your app's folder": a store, and mem0.json that describes it
         shutil.copytree(request.getfixturevalue("sample"), folder)
-    else:
-        folder.mkdir()
-    if "notes" in words:
-        shutil.copy(ROOT / "docs/examples/text_notes.py", folder)
-    if "examples" in words:
-        for name in ("chat_loop.py", "swapping_app.py"):
-            shutil.copy(ROOT / "docs/examples" / name, folder)
+        return folder
+    folder.mkdir()
+    if "tutorial" in words:  # what the tutorial leaves behind
+        shutil.copytree(request.getfixturevalue("sample"), folder / "shop")
+        config = [one.text for one in snippets(TUTORIAL) if one.title == "memxfer.toml"][-1]
+        (folder / "memxfer.toml").write_text(config, encoding="utf-8")
+    if "checkout" in words:  # the root of a checkout
+        (folder / "docs").symlink_to(ROOT / "docs")
     return folder
 
 
 def _variables(tmp_path: Path) -> dict[str, str]:
+    """Return what a new terminal has: the installed commands, no keys, no paths of Python's."""
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name, words in (("memxfer", "-m memxfer.cli "), ("python", "")):
+    for name, words in (("memxfer", "-P -m memxfer.cli "), ("python", "")):
         command = programs / name
         command.write_text(f'#!/bin/sh\nexec "{sys.executable}" {words}"$@"\n', encoding="utf-8")
         command.chmod(command.stat().st_mode | stat.S_IXUSR)
     home = tmp_path / "home"
     home.mkdir()
-    more = {"HOME": str(home), "MEM0_DIR": str(tmp_path / "mem0"), "MEM0_TELEMETRY": "False"}
-    paths = os.pathsep.join(filter(None, (str(tmp_path / "here"), os.environ.get("PYTHONPATH"))))
+    kept = {name: os.environ[name] for name in ("LANG", "LC_ALL", "TMPDIR") if name in os.environ}
+    # Mem0 would otherwise write into the home folder, and call its maker.
+    mem0 = {"MEM0_DIR": str(tmp_path / "mem0"), "MEM0_TELEMETRY": "False"}
     search = os.pathsep.join((str(programs), os.environ["PATH"]))
-    inherited = {name: value for name, value in os.environ.items() if name != "MEMXFER_CONFIG"}
-    return {**inherited, **more, "PATH": search, "PYTHONPATH": paths, **KEYS}
+    return {**kept, **mem0, "HOME": str(home), "PATH": search, "TERM": "xterm"}
 
 
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-@contextlib.contextmanager
-def _emulator(port: int) -> Iterator[None]:
-    from memxfer_synap.emulator import SynapEmulator
-
-    with contextlib.closing(SynapEmulator()) as emulator, serve_in_thread(emulator, port=port):
-        yield

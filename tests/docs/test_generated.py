@@ -5,22 +5,30 @@ import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
+from memxfer import errors
 from memxfer.cli import exits
+from memxfer.gaps.report import Verdict
 from memxfer.ledger.schema import SCHEMA
+from memxfer.report.errors import CODES, code_of
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def generate():
-    spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "generate.py")
+def _load(name):
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "docs" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def generate():
+    return _load("generate")
 
 
 def test_the_generated_parts_of_this_page_are_up_to_date(generate, page):
@@ -42,11 +50,52 @@ def test_a_stale_page_is_found(generate):
     assert exits.MEANINGS[0] in generate.render(stale)
 
 
-def test_every_page_is_in_the_navigation():
+@pytest.fixture(scope="module")
+def hooks():
+    return _load("hooks")
+
+
+def test_every_page_is_in_the_navigation(hooks):
     config = re.sub(r"!!python\S+", "", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
     listed = set(re.findall(r"[\w/-]+\.md", str(yaml.safe_load(config)["nav"])))
     there = {file.relative_to(ROOT / "docs").as_posix() for file in (ROOT / "docs").rglob("*.md")}
-    assert listed == there
+    assert listed == there | set(hooks.ADDED)
+
+
+def test_links_of_the_repository_lead_to_pages_of_the_site(hooks):
+    def shown(source, link):
+        page = SimpleNamespace(file=SimpleNamespace(src_uri=source))
+        return hooks.on_page_markdown(f"[x]({link})", page=page)
+
+    assert (
+        shown("how-to/a.md", "../../providers/synap/README.md#limits")
+        == "[x](../providers/details/synap.md#limits)"
+    )
+    assert shown("contributing.md", "docs/reference/cli.md") == "[x](reference/cli.md)"
+    assert shown("providers/details/synap.md", "../../docs/how-to/a.md") == "[x](../../how-to/a.md)"
+    assert shown("index.md", "https://example.org/a") == "[x](https://example.org/a)"
+
+
+def test_troubleshooting_has_every_code_of_an_error():
+    text = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
+    kinds = {getattr(errors, name) for name in errors.__all__}
+    shown_otherwise = {errors.MemxferError, errors.RecordError, errors.BatchRefusedError}
+    codes = {code_of(kind("")) for kind in kinds - shown_otherwise} | set(CODES)
+    assert {code for code in codes if f"`{code}`" not in text} == set()
+
+
+def test_the_glossary_has_every_verdict():
+    text = (ROOT / "docs/glossary.md").read_text(encoding="utf-8")
+    assert {verdict.value for verdict in Verdict if f"`{verdict.value}`" not in text} == set()
+
+
+def test_pictures_load_nothing_and_name_no_path_of_a_machine():
+    files = list((ROOT / "docs/pictures").glob("*.svg"))
+    assert len(files) > 3
+    for file in files:
+        text = file.read_text(encoding="utf-8")
+        assert not re.search(r"(href|src)=|url\([^#]|/(tmp|home|root|Users)/", text), file.name
+    assert all(file.stat().st_size < 150_000 for file in (ROOT / "docs/pictures").glob("*.png"))
 
 
 def test_every_link_to_a_file_leads_to_one(page):

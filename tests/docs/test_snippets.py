@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import json
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from memxfer.config import load_config
 from memxfer.gaps.report import GapLine, GapReport
 from memxfer.migration.results import Counts, JobResult
 
+EXAMPLES = Path(__file__).parents[2] / "docs/examples"
 LANGUAGES = {"bash", "python", "toml", "json", "text"}
 
 
@@ -20,7 +22,7 @@ def test_a_reader_can_follow_the_page(told_page, snippets_of, read_page):
     reader = read_page(told_page)
     for snippet in snippets_of(told_page):
         reader.follow(snippet)
-    assert list((reader.folder.parent / "home").iterdir()) == []  # nothing was written elsewhere
+    assert list(Path(reader.variables["HOME"]).iterdir()) == []  # nothing was written elsewhere
 
 
 def test_every_snippet_is_of_a_kind_that_is_checked(page, snippets_of, stage_of):
@@ -35,10 +37,10 @@ def test_only_what_sets_up_the_checkout_is_not_run(page, snippets_of):
             assert all(line.startswith(("make ", ". .venv")) for line in snippet.text.splitlines())
 
 
-def test_configurations_describe_connections_that_exist(page, snippets_of, read_page, monkeypatch, tmp_path):
+def test_configurations_describe_connections_that_exist(page, snippets_of, read_page, monkeypatch):
     for name in ("MEM0_API_KEY", "MEM0_SERVER_KEY", "SYNAP_API_KEY", "ZEP_API_KEY"):
         monkeypatch.setenv(name, "key")
-    monkeypatch.syspath_prepend(tmp_path / "here")
+    monkeypatch.syspath_prepend(EXAMPLES)
     reader = read_page(page)
     for snippet in snippets_of(page):
         if snippet.language == "toml":
